@@ -1,0 +1,42 @@
+# make demo: set up and run the main job on the embedded data set.   make test: set up and run every check.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+TORCH ?= torch==2.13.0
+
+.PHONY: demo test setup lint native-test clean
+
+setup: $(VENV)/.installed
+
+# The compiled engine is part of the package: any change below these folders installs it again.
+SOURCES := pyproject.toml CMakeLists.txt $(shell find engine -name '*.cpp' -o -name '*.h')
+
+$(VENV)/.torch:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.torch $(SOURCES)
+	$(BIN)/python -m pip install --quiet scikit-build-core nanobind ninja cmake
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[test]'
+	touch $@
+
+demo: setup
+	$(BIN)/camfit demo --out runs/demo
+
+lint: setup
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+
+native-test: setup
+	$(BIN)/cmake -S . -B build/native-test -DCAMFIT_BUILD_TESTS=ON -DCAMFIT_BUILD_PYTHON=OFF -DCAMFIT_SANITIZE=ON
+	$(BIN)/cmake --build build/native-test --parallel 2
+	cd build/native-test && $(abspath $(BIN))/ctest --output-on-failure
+
+test: lint native-test
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf build dist $(VENV)

@@ -1,0 +1,273 @@
+// Times each kernel, plain beside AVX2, on the shapes of the networks camfit is measured on; one thread, warm caches.
+// Prints the median time of one call and, where it says something, operations (2 per multiply-accumulate) a second.
+//   kernels_bench [part of a name]
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <random>
+#include <vector>
+
+#include "../ops/kernels.h"
+
+using namespace camfit;
+
+namespace {
+
+const char* wanted = "";
+std::mt19937 engine(1);
+
+// Floats that begin on a cache line, as an engine's buffers should: vectors that straddle two lines cost twice.
+class Floats {
+ public:
+  explicit Floats(size_t count)
+      : values(count + 15), shift((64 - reinterpret_cast<uintptr_t>(values.data()) % 64) % 64 / sizeof(float)) {}
+  float* data() { return values.data() + shift; }
+  const float* data() const { return values.data() + shift; }
+
+ private:
+  std::vector<float> values;
+  size_t shift;
+};
+
+Floats floats(size_t count) {
+  Floats result(count);
+  uint32_t state = 1;
+  for (size_t i = 0; i < count; ++i) {
+    state = state * 1664525u + 1013904223u;
+    result.data()[i] = float(int(state >> 16) % 2001 - 1000) / 1000.0f;
+  }
+  return result;
+}
+
+// Median milliseconds of one call, over about 21 samples of at least 2 ms or one call.
+double milliseconds(const std::function<void()>& call) {
+  using Clock = std::chrono::steady_clock;
+  const auto sample = [&](int calls) {
+    const auto start = Clock::now();
+    for (int i = 0; i < calls; ++i) call();
+    return std::chrono::duration<double, std::milli>(Clock::now() - start).count() / calls;
+  };
+  const double once = std::max(sample(1), 1e-5);
+  const int calls = std::max(1, int(2.0 / once)), samples = once > 50 ? 3 : 21;
+  std::vector<double> times;
+  for (int i = 0; i < samples; ++i) times.push_back(sample(calls));
+  std::nth_element(times.begin(), times.begin() + samples / 2, times.end());
+  return times[samples / 2];
+}
+
+// One line: `call` with each table. `operations` of one call, 0 for none worth printing.
+void line(const char* name, double operations, const std::function<void(const Kernels&)>& call) {
+  if (!std::strstr(name, wanted)) return;
+  const double plain = milliseconds([&] { call(plain_kernels()); });
+  std::printf("%-44s plain %9.4f ms", name, plain);
+  if (operations > 0) std::printf(" %7.1f Gop/s", operations / plain / 1e6);
+  if (const Kernels* avx2 = avx2_kernels()) {
+    const double fast = milliseconds([&] { call(*avx2); });
+    std::printf("   avx2 %9.4f ms", fast);
+    if (operations > 0) std::printf(" %8.1f Gop/s", operations / fast / 1e6);
+    std::printf("   %6.1fx", plain / fast);
+  }
+  std::printf("\n");
+  std::fflush(stdout);
+}
+
+Window window(int size, int cin, int cout, int kernel, int stride, int pad) {
+  Window w;
+  const int out = (size + 2 * pad - kernel) / stride + 1;
+  w.in = {size, size, cin}, w.out = {out, out, cout};
+  w.kernel_h = w.kernel_w = kernel, w.stride_h = w.stride_w = stride, w.pad_top = w.pad_left = pad;
+  return w;
+}
+
+double operations(const Window& w) {
+  return 2.0 * double(w.out.size()) * (w.in.channels / w.groups) * w.kernel_h * w.kernel_w;
+}
+
+void conv2d(const char* network, const Window& w) {
+  char name[96];
+  std::snprintf(name, sizeof name, "%s conv %dx%d/%d %d->%d @%d", network, w.kernel_h, w.kernel_w, w.stride_h,
+                w.in.channels, w.out.channels, w.in.height);
+  const int panels = (w.out.channels + kPanel - 1) / kPanel;
+  const auto in = floats(w.in.size()), bias = floats(size_t(w.out.channels));
+  const auto weights = floats(size_t(panels) * w.kernel_h * w.kernel_w * w.in.channels * kPanel);
+  Floats out(w.out.size());
+  Floats scratch(avx2_kernels() ? avx2_kernels()->conv2d_scratch(w) : 0);
+  line(name, operations(w), [&](const Kernels& k) {
+    k.conv2d(w, in.data(), weights.data(), {nullptr, bias.data(), Activation::kRelu}, out.data(), {0, w.out.height},
+             {0, panels}, scratch.data());
+  });
+}
+
+void depthwise(const char* network, int size, int channels, int stride) {
+  Window w = window(size, channels, channels, 3, stride, 1);
+  w.groups = channels;
+  char name[96];
+  std::snprintf(name, sizeof name, "%s depthwise 3x3/%d %d @%d", network, stride, channels, size);
+  const auto in = floats(w.in.size()), weights = floats(size_t(9) * channels), bias = floats(size_t(channels));
+  Floats out(w.out.size());
+  line(name, operations(w), [&](const Kernels& k) {
+    k.depthwise(w, in.data(), weights.data(), {nullptr, bias.data(), Activation::kRelu}, out.data(), {0, w.out.height});
+  });
+}
+
+void linear(const char* network, int cin, int cout) {
+  char name[96];
+  std::snprintf(name, sizeof name, "%s linear %d->%d", network, cin, cout);
+  const int panels = (cout + kPanel - 1) / kPanel;
+  const auto in = floats(size_t(cin)), weights = floats(size_t(panels) * cin * kPanel);
+  Floats out(static_cast<size_t>(cout));
+  line(name, 2.0 * cin * cout, [&](const Kernels& k) {
+    k.linear(cin, cout, in.data(), weights.data(), {}, out.data(), {0, panels});
+  });
+}
+
+void linear_sparse(int cin, int cout, double kept, int entries, bool column16) {
+  char name[96];
+  std::snprintf(name, sizeof name, "linear_sparse %d->%d, %.0f %%, %d entries, u%d", cin, cout, kept * 100, entries,
+                column16 ? 16 : 32);
+  std::vector<uint32_t> begin = {0}, column;
+  std::vector<uint16_t> code, narrow;
+  for (int i = 0; i < cout; ++i) {
+    for (int j = 0; j < cin; ++j)
+      if (engine() % 1000 < unsigned(kept * 1000)) column.push_back(uint32_t(j));
+    begin.push_back(uint32_t(column.size()));
+  }
+  for (uint32_t c : column) narrow.push_back(uint16_t(c)), code.push_back(uint16_t(engine() % unsigned(entries)));
+  const auto in = floats(size_t(cin)), codebook = floats(size_t(entries));
+  Floats out(static_cast<size_t>(cout));
+  const void* columns = column16 ? static_cast<const void*>(narrow.data()) : column.data();
+  const SparseRows rows = {begin.data(), columns, column16, code.data(), codebook.data()};
+  line(name, 2.0 * double(column.size()),
+       [&](const Kernels& k) { k.linear_sparse(rows, in.data(), {}, out.data(), {0, cout}); });
+}
+
+void hashed(int cin, int cout, uint32_t buckets) {
+  char name[96];
+  const auto in = floats(size_t(cin)), bucket = floats(buckets);
+  Floats out(static_cast<size_t>(cout)), row(static_cast<size_t>(cin));
+  const HashedRows rows = {bucket.data(), buckets, 7, uint32_t(cin)};
+  std::snprintf(name, sizeof name, "linear_hashed %d->%d, %u buckets", cin, cout, buckets);
+  line(name, 2.0 * cin * cout, [&](const Kernels& k) { k.linear_hashed(rows, in.data(), {}, out.data(), {0, cout}); });
+  std::snprintf(name, sizeof name, "hashed_row x %d of %d, %u buckets", cout, cin, buckets);
+  line(name, 0, [&](const Kernels& k) {
+    for (int i = 0; i < cout; ++i) k.hashed_row(rows, uint32_t(i), {0, cin}, row.data());
+  });
+}
+
+void binary(const Window& w) {
+  char name[96];
+  const int words = (w.in.channels + 63) / 64, taps = w.kernel_h * w.kernel_w, pixels = w.in.height * w.in.width;
+  const auto in = floats(w.in.size()), scale = floats(size_t(w.out.channels));
+  std::vector<uint64_t> weights(size_t(w.out.channels) * taps * words), packed(size_t(pixels) * words);
+  const uint64_t tail = w.in.channels % 64 ? (uint64_t(1) << w.in.channels % 64) - 1 : ~uint64_t(0);
+  for (size_t i = 0; i < weights.size(); ++i)
+    weights[i] = (uint64_t(engine()) << 32 | engine()) & (i % size_t(words) == size_t(words) - 1 ? tail : ~0ull);
+  Floats mean(static_cast<size_t>(pixels)), box(w.out.size() / w.out.channels), out(w.out.size());
+  std::snprintf(name, sizeof name, "binary_conv2d %dx%d %d->%d @%d, pack and K too", w.kernel_h, w.kernel_w,
+                w.in.channels, w.out.channels, w.in.height);
+  line(name, operations(w), [&](const Kernels& k) {
+    k.pack_signs(in.data(), pixels, w.in.channels, packed.data(), mean.data());
+    k.box_filter(w, mean.data(), box.data(), {0, w.out.height});
+    k.binary_conv2d(w, packed.data(), weights.data(), box.data(), {scale.data(), nullptr, Activation::kNone},
+                    out.data(), {0, w.out.height}, {0, w.out.channels});
+  });
+}
+
+// The float convolution as one would write it first, [cout, cin, kh, kw] on cin x height x width: what XNOR-Net's
+// speed-up is measured against.
+void plain_loop(const Window& w) {
+  const char* name = "conv as a plain C loop 3x3 256->256 @14";
+  if (!std::strstr(name, wanted)) return;
+  const auto in = floats(w.in.size()), weights = floats(size_t(w.out.channels) * w.in.channels * 9);
+  Floats out(w.out.size());
+  const double time = milliseconds([&] {
+    for (int o = 0; o < w.out.channels; ++o)
+      for (int oy = 0; oy < w.out.height; ++oy)
+        for (int ox = 0; ox < w.out.width; ++ox) {
+          float sum = 0;
+          for (int c = 0; c < w.in.channels; ++c)
+            for (int ky = 0; ky < 3; ++ky)
+              for (int kx = 0; kx < 3; ++kx) {
+                const int y = oy + ky - 1, x = ox + kx - 1;
+                if (y >= 0 && x >= 0 && y < w.in.height && x < w.in.width)
+                  sum += in.data()[(size_t(c) * w.in.height + y) * w.in.width + x] *
+                         weights.data()[((size_t(o) * w.in.channels + c) * 3 + ky) * 3 + kx];
+              }
+          out.data()[(size_t(o) * w.out.height + oy) * w.out.width + ox] = sum;
+        }
+  });
+  std::printf("%-44s plain %9.4f ms %7.1f Gop/s\n", name, time, operations(w) / time / 1e6);
+}
+
+void rest() {
+  const Shape shape = {24, 24, 20};
+  const Window pool = window(24, 20, 20, 2, 2, 0), wide = window(48, 64, 64, 3, 2, 1);
+  const auto in = floats(48 * 48 * 64), other = floats(48 * 48 * 64), scale = floats(64), shift = floats(64);
+  Floats out(48 * 48 * 64);
+  std::vector<uint8_t> raw(48 * 48 * 64, 100);
+  line("max_pool 2x2/2 20 @24", 0, [&](const Kernels& k) { k.max_pool(pool, in.data(), out.data(), {0, 12}); });
+  line("avg_pool 3x3/2 64 @48",
+       0, [&](const Kernels& k) { k.avg_pool(wide, in.data(), false, out.data(), {0, wide.out.height}); });
+  line("global_avg_pool 64 @8", 0, [&](const Kernels& k) { k.global_avg_pool({8, 8, 64}, in.data(), out.data()); });
+  line("add 16 @32", 0, [&](const Kernels& k) {
+    k.add(in.data(), other.data(), Activation::kRelu, out.data(), size_t(32) * 32 * 16);
+  });
+  line("affine 64 @14", 0, [&](const Kernels& k) {
+    k.affine(in.data(), 14 * 14, 64, {scale.data(), shift.data(), Activation::kRelu}, out.data());
+  });
+  line("flatten 20 @24", 0, [&](const Kernels& k) { k.flatten(shape, in.data(), out.data()); });
+  line("softmax 1000", 0, [&](const Kernels& k) { k.softmax(in.data(), out.data(), 1000); });
+  line("normalise_u8 3 @96", 0, [&](const Kernels& k) {
+    k.normalise_u8(raw.data(), 96 * 96, 3, scale.data(), shift.data(), out.data());
+  });
+  line("normalise_u8 1 @28", 0, [&](const Kernels& k) {
+    k.normalise_u8(raw.data(), 28 * 28, 1, scale.data(), shift.data(), out.data());
+  });
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  if (count > 1) wanted = arguments[1];
+  const Window square = window(14, 256, 256, 3, 1, 1);
+  conv2d("", square);
+  binary(square);
+  plain_loop(square);
+  for (int c : {16, 32, 64}) binary(window(512 / c, c, c, 3, 1, 1));
+  binary(window(1, 4096, 1024, 1, 1, 0));
+  conv2d("resnet20", window(32, 3, 16, 3, 1, 1));
+  conv2d("resnet20", window(32, 16, 16, 3, 1, 1));
+  conv2d("resnet20", window(32, 16, 32, 3, 2, 1));
+  conv2d("resnet20", window(16, 32, 32, 3, 1, 1));
+  conv2d("resnet20", window(16, 32, 64, 3, 2, 1));
+  conv2d("resnet20", window(8, 64, 64, 3, 1, 1));
+  conv2d("resnet20", window(32, 16, 32, 1, 2, 0));
+  conv2d("mobilenet", window(96, 3, 8, 3, 2, 1));
+  for (int step = 0, size = 48, channels = 8; step < 6; ++step) {
+    const int stride = step % 2 ? 2 : 1, next = stride == 2 || step == 0 ? channels * 2 : channels;
+    depthwise("mobilenet", size, channels, stride);
+    size /= stride;
+    conv2d("mobilenet", window(size, channels, next, 1, 1, 0));
+    channels = next;
+  }
+  depthwise("mobilenet", 6, 128, 1);
+  conv2d("mobilenet", window(6, 128, 128, 1, 1, 0));
+  depthwise("mobilenet", 3, 256, 1);
+  conv2d("mobilenet", window(3, 256, 256, 1, 1, 0));
+  depthwise("large", 112, 64, 1);
+  conv2d("large", window(56, 128, 128, 1, 1, 0));
+  conv2d("large", window(224, 3, 64, 7, 2, 3));
+  conv2d("lenet5", window(28, 1, 20, 5, 1, 0));
+  conv2d("lenet5", window(12, 20, 50, 5, 1, 0));
+  linear("lenet5", 800, 500);
+  linear("lenet5", 500, 10);
+  linear("large", 4096, 4096);
+  linear_sparse(800, 500, 0.06, 32, true);
+  linear_sparse(800, 500, 0.06, 32, false);
+  linear_sparse(4096, 4096, 0.1, 256, true);
+  hashed(784, 300, 10000);
+  rest();
+  return 0;
+}

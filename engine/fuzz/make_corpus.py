@@ -1,0 +1,80 @@
+"""Writes seed files for reader_fuzz: small networks that between them hold every op and every form of weights.
+
+    python engine/fuzz/make_corpus.py FOLDER
+"""
+
+import itertools
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+
+from engine.writer import CODEBOOK, NONE, RELU, RELU6, SPARSE, Net, Weight, bits_payload, dense, half, hashed, sign
+
+CONV_SHAPES = [((5, 3, 3, 2), 1), ((4, 1, 1, 1), 3), ((3, 1, 3, 3), 3)]
+
+
+def weights(rng: np.random.Generator, shape: tuple[int, ...]) -> dict[str, Weight]:
+    """A random weight of this shape in every form."""
+    values = rng.normal(size=shape).astype(np.float32)
+    index = np.where(rng.random(shape) < 0.4, rng.integers(0, 3, shape), -1)
+    positions = bits_payload(np.where(index < 0, -1, 0), np.ones(1))
+    kept = values[index >= 0].astype("<f4").tobytes()
+    return {
+        "dense": dense(values),
+        "codebook": Weight(CODEBOOK, shape, bits_payload(index, rng.normal(size=3))),
+        "sparse": Weight(SPARSE, shape, struct.pack("<I", len(positions)) + positions + kept),
+        "hashed": hashed(shape, 1, rng.normal(size=4)),
+        "sign": sign(rng.random(shape[0]), values),
+    }
+
+
+def networks() -> dict[str, Net]:
+    rng = np.random.default_rng(0)
+    out: dict[str, Net] = {}
+    for shape, groups in CONV_SHAPES:
+        cout, cin_group = shape[:2]
+        if cout % groups:
+            cout = shape[0] + groups - shape[0] % groups
+        for form, weight in weights(rng, (cout, *shape[1:])).items():
+            net = Net((5, 4, cin_group * groups), info=b'{"model": "seed"}')
+            net.conv2d(weight, groups=groups, pad=(1, 0, 0, 1), activation=RELU, bias=half(rng.normal(size=cout)))
+            out[f"conv-{form}-{groups}-{shape[2]}"] = net
+    for form, weight in weights(rng, (6, 9)).items():
+        net = Net((1, 1, 9))
+        net.linear(weight, scale=dense(np.ones(6)), bias=half(np.ones(6)))
+        net.add_node("softmax")
+        out[f"linear-{form}"] = net
+    for scale_input, stride in itertools.product([False, True], [1, 2]):
+        net = Net((5, 5, 3))
+        net.conv2d(weights(rng, (4, 3, 3, 3))["sign"], pad=(1, 1, 1, 1), stride=(stride, 1), scale_input=scale_input)
+        net.add_node("global_avg_pool")
+        net.linear(weights(rng, (3, 4))["sign"], scale_input=scale_input)
+        out[f"binary-{int(scale_input)}-{stride}"] = net
+    for op, count in [("max_pool", None), ("avg_pool", True), ("avg_pool", False)]:
+        net = Net((5, 6, 2), scale=[0.1, 0.2], shift=[1.0, -1.0])
+        net.pool(op, (3, 2), stride=(2, 2), pad=(1, 1, 1, 0), count_include_pad=count)
+        net.add_node("flatten")
+        out[f"{op}-{count}"] = net
+    net = Net((3, 3, 2))
+    affine = net.add_node("affine", 0, [RELU6], [dense(np.ones(2)), half(np.zeros(2))])
+    active = net.add_node("activation", 0, [RELU])
+    both = net.add_node("add", [affine, active], [NONE])
+    net.add_node("concat", [both, 0, both])
+    net.add_node("flatten")
+    out["elementwise"] = net
+    return out
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, net in networks().items():
+        (folder / f"{name}.camfit").write_bytes(net.encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+// The table of AVX2 kernels, in the order of kernels.h. Empty where the compiler does not target AVX2.
+#include "avx2.h"
+
+namespace camfit {
+namespace avx2 {
+
+const Kernels* kernels() {
+#if defined(__AVX2__)
+  static constexpr Kernels table = {
+      "avx2",
+      conv2d_scratch, conv2d, depthwise, linear, linear_sparse, linear_hashed, hashed_row, pack_signs, binary_conv2d,
+      box_filter, max_pool, avg_pool, global_avg_pool, add, activation, affine, flatten, softmax, normalise_u8,
+      normalise_f32,
+  };
+  return &table;
+#else
+  return nullptr;
+#endif
+}
+
+}  // namespace avx2
+}  // namespace camfit

@@ -1,0 +1,107 @@
+// The kernels: what each op computes, once in plain C++ (the oracle of every test) and once per instruction set.
+//
+// Activations are float32, height x width x channels with channels fastest, no padding between pixels.
+// A kernel never allocates and never starts threads: it computes the part of the output it is told to, so that the
+// caller can share one op among threads without shared writes.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace camfit {
+
+enum class Activation : uint8_t { kNone = 0, kRelu = 1, kRelu6 = 2 };
+
+struct Shape {
+  int height = 1, width = 1, channels = 1;
+  size_t size() const { return size_t(height) * width * channels; }
+};
+
+// Geometry of a convolution (also of a pool, where dilation = groups = 1 and cout = cin).
+struct Window {
+  Shape in, out;
+  int kernel_h = 1, kernel_w = 1, stride_h = 1, stride_w = 1;
+  int pad_top = 0, pad_left = 0;  // bottom and right follow from `out`
+  int dilation_h = 1, dilation_w = 1, groups = 1;
+};
+
+// y = activation(scale * accumulated + bias), per output channel; null means 1 and 0.
+struct Epilogue {
+  const float* scale = nullptr;
+  const float* bias = nullptr;
+  Activation activation = Activation::kNone;
+};
+
+struct Range {
+  int begin, end;
+};
+
+// Output channels are handled in panels of kPanel. Panel p of group g holds, for its channels (zero-filled past the
+// group's end), floats [kernel_h][kernel_w][cin / groups][kPanel]. Panels of one group never mix with the next's:
+// panels per group = ceil((cout / groups) / kPanel). A linear layer is the case kernel 1x1 on a 1x1 image.
+// Any form of weights (dense, codebook, hashed) reaches the dense kernels by filling panels.
+constexpr int kPanel = 16;
+
+// Rows of a sparse matrix with codebook values: value of entry e is codebook[code[e]].
+struct SparseRows {
+  const uint32_t* row_begin;
+  const void* column;       // uint16_t where column16, else uint32_t
+  bool column16;
+  const uint16_t* code;
+  const float* codebook;
+};
+
+struct HashedRows {
+  const float* bucket;
+  uint32_t buckets, seed, columns;
+};
+
+struct Kernels {
+  const char* name;
+
+  // Convolution over output rows `rows` and panels `panels` (numbered over all groups). `panel` points to the first
+  // panel of the range. Scratch: conv2d_scratch floats, not shared between threads.
+  size_t (*conv2d_scratch)(const Window&);
+  void (*conv2d)(const Window&, const float* in, const float* panel, const Epilogue&, float* out, Range rows,
+                 Range panels, float* scratch);
+
+  // groups == cin, cout == cin. Weights [kernel_h][kernel_w][channels].
+  void (*depthwise)(const Window&, const float* in, const float* weights, const Epilogue&, float* out, Range rows);
+
+  // y = W x over output panels (see conv2d).
+  void (*linear)(int cin, int cout, const float* in, const float* panel, const Epilogue&, float* out, Range panels);
+
+  // y = W x over output rows of W, straight from the sparse and the hashed form.
+  void (*linear_sparse)(const SparseRows&, const float* in, const Epilogue&, float* out, Range rows);
+  void (*linear_hashed)(const HashedRows&, const float* in, const Epilogue&, float* out, Range rows);
+
+  // Fills row i, columns `columns` of a hashed matrix: out[j - columns.begin] = xi(i,j) * bucket[h(i,j)].
+  void (*hashed_row)(const HashedRows&, uint32_t row, Range columns, float* out);
+
+  // Packs signs of pixels, 1 bit per channel, sign(0) = +1 -> 1; words of 64 channels, the tail filled with zeros.
+  // `mean_abs`, where not null, receives the channel mean of |x| of each pixel.
+  void (*pack_signs)(const float* in, int pixels, int channels, uint64_t* words, float* mean_abs);
+
+  // Binary convolution, groups == 1, on packed signs. Weights: [cout][kernel_h][kernel_w][words], tail bits zero;
+  // padding counts as zero. `alpha` per output channel multiplies into the epilogue's scale by the caller; `box_mean`,
+  // where not null, is K per output pixel. y = activation(scale * K * dot + bias). A linear layer is a 1x1 image.
+  void (*binary_conv2d)(const Window&, const uint64_t* in, const uint64_t* weights, const float* box_mean,
+                        const Epilogue&, float* out, Range rows, Range channels);
+  // K of `rows`: box filter with weights 1/(kernel_h*kernel_w) over mean_abs, zero padding.
+  void (*box_filter)(const Window&, const float* mean_abs, float* box_mean, Range rows);
+
+  void (*max_pool)(const Window&, const float* in, float* out, Range rows);
+  void (*avg_pool)(const Window&, const float* in, bool count_include_pad, float* out, Range rows);
+  void (*global_avg_pool)(const Shape&, const float* in, float* out);
+  void (*add)(const float* a, const float* b, Activation, float* out, size_t count);
+  void (*activation)(const float* in, Activation, float* out, size_t count);
+  void (*affine)(const float* in, int pixels, int channels, const Epilogue&, float* out);
+  void (*flatten)(const Shape&, const float* in, float* out);  // HWC -> CHW
+  void (*softmax)(const float* in, float* out, int count);
+  void (*normalise_u8)(const uint8_t* in, int pixels, int channels, const float* scale, const float* shift, float* out);
+  void (*normalise_f32)(const float* in, int pixels, int channels, const float* scale, const float* shift, float* out);
+};
+
+const Kernels& plain_kernels();
+const Kernels* avx2_kernels();  // nullptr where not compiled in or the processor lacks AVX2, FMA or POPCNT
+
+}  // namespace camfit

@@ -1,0 +1,277 @@
+#include "layers.h"
+
+#include <cstdio>
+#include <initializer_list>
+
+namespace camfit {
+namespace {
+
+// One node under examination, and the start of every message about it.
+struct Examined {
+  uint32_t index;
+  const Node& node;
+  const Limits& limits;
+  Error& error;
+  char who[96];
+
+  Examined(uint32_t i, const Node& n, const Limits& l, Error& e) : index(i), node(n), limits(l), error(e) {
+    const Quoted name(n.name, n.name_length);
+    std::snprintf(who, sizeof who, "NODE: node %u '%s' (%s)", i, name.text, op_layout(uint8_t(n.op))->name);
+  }
+};
+
+bool is_vector(const Shape& shape) { return shape.height == 1 && shape.width == 1; }
+
+uint64_t saturating_product(uint64_t a, uint64_t b) { return b != 0 && a > UINT64_MAX / b ? UINT64_MAX : a * b; }
+
+bool set_shape(const Examined& at, uint64_t height, uint64_t width, uint64_t channels, Shape* out) {
+  // The first two are at most 4 times the extent limit each, the last below 2^39 (255 inputs of 32 bits).
+  const uint64_t elements = saturating_product(height * width, channels);
+  if (elements > at.limits.tensor_elements || height > at.limits.extent || width > at.limits.extent) {
+    return at.error.unsupported("%s: output of %llu x %llu x %llu is larger than this engine takes", at.who,
+                                static_cast<unsigned long long>(height), static_cast<unsigned long long>(width),
+                                static_cast<unsigned long long>(channels));
+  }
+  out->height = int(height);
+  out->width = int(width);
+  out->channels = int(channels);
+  return true;
+}
+
+bool set_activation(const Examined& at, uint32_t code, uint32_t least, Layer* layer) {
+  if (code < least || code > uint32_t(Activation::kRelu6)) {
+    return at.error.unsupported("%s: unknown activation %u", at.who, code);
+  }
+  layer->activation = Activation(code);
+  return true;
+}
+
+bool set_flag(const Examined& at, const char* name, uint32_t value, bool* out) {
+  if (value > 1) return at.error.malformed("%s: %s is %u, expected 0 or 1", at.who, name, value);
+  *out = value == 1;
+  return true;
+}
+
+// Along one axis: how many windows fit.
+bool window_count(const Examined& at, const char* axis, uint32_t size, uint64_t before, uint64_t after, uint64_t kernel,
+                  uint64_t stride, uint64_t dilation, uint64_t* out) {
+  const uint64_t padded = size + before + after, reach = dilation * (kernel - 1) + 1;
+  if (reach > padded) {
+    return at.error.malformed("%s: a window %s of %llu on an input of %llu, padding included", at.who, axis,
+                              static_cast<unsigned long long>(reach), static_cast<unsigned long long>(padded));
+  }
+  *out = (padded - reach) / stride + 1;
+  return true;
+}
+
+// kernel, stride and padding stand in the file as h, w, stride h, w, pad top, left, bottom, right.
+bool set_window(const Examined& at, const uint32_t* geometry, uint32_t dilation_h, uint32_t dilation_w, uint32_t cout,
+                Layer* layer) {
+  static const char* const kNames[10] = {"kernel height", "kernel width", "stride height", "stride width",
+                                         "padding top",   "padding left", "padding bottom", "padding right",
+                                         "dilation height", "dilation width"};
+  uint32_t all[10];
+  for (int i = 0; i < 8; ++i) all[i] = geometry[i];
+  all[8] = dilation_h;
+  all[9] = dilation_w;
+  for (int i = 0; i < 10; ++i) {
+    const bool padding = i >= 4 && i < 8;
+    if (all[i] == 0 && !padding) return at.error.malformed("%s: %s is 0", at.who, kNames[i]);
+    if (all[i] > at.limits.extent) {
+      return at.error.unsupported("%s: %s is %u, at most %u", at.who, kNames[i], all[i], at.limits.extent);
+    }
+  }
+  uint64_t height = 0, width = 0;
+  if (!window_count(at, "height", uint32_t(layer->in.height), all[4], all[6], all[0], all[2], all[8], &height) ||
+      !window_count(at, "width", uint32_t(layer->in.width), all[5], all[7], all[1], all[3], all[9], &width) ||
+      !set_shape(at, height, width, cout, &layer->out)) {
+    return false;
+  }
+  Window& window = layer->window;
+  window.in = layer->in;
+  window.out = layer->out;
+  window.kernel_h = int(all[0]);
+  window.kernel_w = int(all[1]);
+  window.stride_h = int(all[2]);
+  window.stride_w = int(all[3]);
+  window.pad_top = int(all[4]);
+  window.pad_left = int(all[5]);
+  window.dilation_h = int(all[8]);
+  window.dilation_w = int(all[9]);
+  return true;
+}
+
+// Scale and bias: vectors of `channels`, dense or half, each optional.
+bool set_vectors(const Examined& at, const Weight* scale, const Weight* bias, Layer* layer) {
+  const uint32_t channels = uint32_t(layer->out.channels);
+  for (const Weight* vector : {scale, bias}) {
+    const char* name = vector == scale ? "scale" : "bias";
+    if (!vector) continue;
+    if (vector->rank != 1) return at.error.malformed("%s: its %s has rank %u, expected 1", at.who, name, vector->rank);
+    if (vector->shape[0] != channels) {
+      return at.error.malformed("%s: its %s has %u values, expected %u", at.who, name, vector->shape[0], channels);
+    }
+  }
+  layer->scale = scale;
+  layer->bias = bias;
+  return true;
+}
+
+bool set_weight(const Examined& at, uint32_t cin, Layer* layer) {
+  const Weight* weight = at.node.weights[0];
+  if (!weight) return at.error.malformed("%s: it has no weight", at.who);
+  const bool conv = at.node.op == Op::kConv2d || at.node.op == Op::kBinaryConv2d;
+  const bool binary = at.node.op == Op::kBinaryConv2d || at.node.op == Op::kBinaryLinear;
+  const uint32_t rank = conv ? 4 : 2, cout = uint32_t(layer->out.channels);
+  const uint32_t kernel_h = uint32_t(layer->window.kernel_h), kernel_w = uint32_t(layer->window.kernel_w);
+  if (weight->rank != rank) {
+    return at.error.malformed("%s: its weight has rank %u, expected %u", at.who, weight->rank, rank);
+  }
+  if (weight->shape[0] != cout || weight->shape[1] != cin || weight->shape[2] != kernel_h ||
+      weight->shape[3] != kernel_w) {
+    if (conv) {
+      return at.error.malformed("%s: its weight is [%u, %u, %u, %u], expected [%u, %u, %u, %u]", at.who,
+                                weight->shape[0], weight->shape[1], weight->shape[2], weight->shape[3], cout, cin,
+                                kernel_h, kernel_w);
+    }
+    return at.error.malformed("%s: its weight is [%u, %u], expected [%u, %u]", at.who, weight->shape[0],
+                              weight->shape[1], cout, cin);
+  }
+  if (binary && weight->form != Form::kSign) {
+    return at.error.malformed("%s: its weight has form %s, expected sign", at.who, form_name(weight->form));
+  }
+  layer->weight = weight;
+  layer->work = saturating_product(saturating_product(uint64_t(layer->out.height) * uint64_t(layer->out.width), cout),
+                                   weight->columns());
+  return set_vectors(at, at.node.weights[1], at.node.weights[2], layer);
+}
+
+bool resolve_conv(const Examined& at, Layer* layer) {
+  const uint32_t* attributes = at.node.attributes;
+  const uint32_t cout = attributes[0], groups = attributes[11], cin = uint32_t(layer->in.channels);
+  if (cout == 0) return at.error.malformed("%s: no output channels", at.who);
+  if (groups == 0 || cin % groups || cout % groups) {
+    return at.error.malformed("%s: %u groups do not divide %u input and %u output channels", at.who, groups, cin, cout);
+  }
+  const bool binary = at.node.op == Op::kBinaryConv2d;
+  if (binary && groups != 1) {
+    return at.error.unsupported("%s: %u groups, this engine runs binary convolutions of one group", at.who, groups);
+  }
+  if (!set_window(at, attributes + 1, attributes[9], attributes[10], cout, layer)) return false;
+  layer->window.groups = int(groups);
+  if (!set_activation(at, attributes[12], 0, layer)) return false;
+  if (binary && !set_flag(at, "scale_input", attributes[13], &layer->scale_input)) return false;
+  return set_weight(at, cin / groups, layer);
+}
+
+bool resolve_linear(const Examined& at, Layer* layer) {
+  const uint32_t cout = at.node.attributes[0];
+  if (cout == 0) return at.error.malformed("%s: no outputs", at.who);
+  if (!is_vector(layer->in)) {
+    return at.error.malformed("%s: its input is an image of %d x %d x %d, expected a vector", at.who, layer->in.height,
+                              layer->in.width, layer->in.channels);
+  }
+  if (!set_shape(at, 1, 1, cout, &layer->out) || !set_activation(at, at.node.attributes[1], 0, layer)) return false;
+  layer->window.in = layer->in;
+  layer->window.out = layer->out;
+  if (at.node.op == Op::kBinaryLinear && !set_flag(at, "scale_input", at.node.attributes[2], &layer->scale_input)) {
+    return false;
+  }
+  return set_weight(at, uint32_t(layer->in.channels), layer);
+}
+
+bool resolve_pool(const Examined& at, Layer* layer) {
+  if (!set_window(at, at.node.attributes, 1, 1, uint32_t(layer->in.channels), layer)) return false;
+  const Window& window = layer->window;
+  // Windows start one after the other, so it is enough that the first ends, and the last starts, on real pixels.
+  const int64_t last_row = int64_t(window.out.height - 1) * window.stride_h - window.pad_top;
+  const int64_t last_column = int64_t(window.out.width - 1) * window.stride_w - window.pad_left;
+  if (window.kernel_h <= window.pad_top || window.kernel_w <= window.pad_left || last_row >= window.in.height ||
+      last_column >= window.in.width) {
+    return at.error.malformed("%s: a window lies wholly in the padding", at.who);
+  }
+  layer->work = saturating_product(layer->out.size(), uint64_t(window.kernel_h) * uint64_t(window.kernel_w));
+  return at.node.op != Op::kAvgPool || set_flag(at, "count_include_pad", at.node.attributes[8], &layer->count_include_pad);
+}
+
+bool resolve_add(const Examined& at, const Shape& other, Layer* layer) {
+  const Shape& in = layer->in;
+  if (in.height != other.height || in.width != other.width || in.channels != other.channels) {
+    return at.error.malformed("%s: adds %d x %d x %d and %d x %d x %d", at.who, in.height, in.width, in.channels,
+                              other.height, other.width, other.channels);
+  }
+  return set_activation(at, at.node.attributes[0], 0, layer);
+}
+
+bool resolve_concat(const Examined& at, const uint32_t* inputs, const Shape* values, Layer* layer) {
+  uint64_t channels = 0;
+  for (uint32_t i = 0; i < at.node.input_count; ++i) {
+    const Shape& in = values[inputs[i]];
+    if (in.height != layer->in.height || in.width != layer->in.width) {
+      return at.error.malformed("%s: input %u is %d x %d, the first one %d x %d", at.who, i, in.height, in.width,
+                                layer->in.height, layer->in.width);
+    }
+    channels += uint64_t(in.channels);
+  }
+  return set_shape(at, uint64_t(layer->in.height), uint64_t(layer->in.width), channels, &layer->out);
+}
+
+bool resolve_layer(const Examined& at, const uint32_t* inputs, const Shape* values, Layer* layer) {
+  *layer = Layer();
+  layer->op = at.node.op;
+  layer->node = &at.node;
+  layer->index = at.index;
+  layer->in = layer->out = values[inputs[0]];
+  layer->activation = Activation::kNone;
+  switch (at.node.op) {
+    case Op::kConv2d:
+    case Op::kBinaryConv2d: return resolve_conv(at, layer);
+    case Op::kLinear:
+    case Op::kBinaryLinear: return resolve_linear(at, layer);
+    case Op::kMaxPool:
+    case Op::kAvgPool: return resolve_pool(at, layer);
+    case Op::kGlobalAvgPool: return set_shape(at, 1, 1, uint64_t(layer->in.channels), &layer->out);
+    case Op::kAdd: return resolve_add(at, values[inputs[1]], layer);
+    case Op::kConcat: return resolve_concat(at, inputs, values, layer);
+    case Op::kActivation: return set_activation(at, at.node.attributes[0], 1, layer);
+    case Op::kAffine:
+      return set_activation(at, at.node.attributes[0], 0, layer) &&
+             set_vectors(at, at.node.weights[0], at.node.weights[1], layer);
+    case Op::kFlatten: return set_shape(at, 1, 1, layer->in.size(), &layer->out);
+    case Op::kSoftmax:
+      if (is_vector(layer->in)) return true;
+      return at.error.malformed("%s: its input is an image of %d x %d x %d, expected a vector", at.who,
+                                layer->in.height, layer->in.width, layer->in.channels);
+  }
+  return at.error.unsupported("%s: unknown op", at.who);
+}
+
+}  // namespace
+
+bool resolve_layers(const Network& network, const Limits& limits, Layer* layers, Shape* values, Error& error) {
+  const uint64_t pixels = saturating_product(network.height, network.width);
+  if (network.height > limits.extent || network.width > limits.extent ||
+      saturating_product(pixels, network.channels) > limits.tensor_elements) {
+    return error.unsupported("NODE: input of %u x %u x %u is larger than this engine takes", network.height,
+                             network.width, network.channels);
+  }
+  values[0] = Shape{int(network.height), int(network.width), int(network.channels)};
+  uint64_t work = values[0].size();
+  for (uint32_t i = 0; i < network.node_count; ++i) {
+    const Node& node = network.nodes[i];
+    const Examined at(i, node, limits, error);
+    Layer& layer = layers[i];
+    if (!resolve_layer(at, network.inputs + node.first_input, values, &layer)) return false;
+    const uint64_t elements = layer.in.size() > layer.out.size() ? layer.in.size() : layer.out.size();
+    if (layer.work < elements) layer.work = elements;
+    work = layer.work > UINT64_MAX - work ? UINT64_MAX : work + layer.work;
+    if (work > limits.work) {
+      return error.unsupported("%s: up to here one image takes %llu multiply-accumulates, at most %llu", at.who,
+                               static_cast<unsigned long long>(work), static_cast<unsigned long long>(limits.work));
+    }
+    values[i + 1] = layer.out;
+  }
+  return true;
+}
+
+}  // namespace camfit

@@ -1,0 +1,298 @@
+// From layers to steps: which kernel, on which buffers, with which weights, shared how.
+#include <cstring>
+#include <initializer_list>
+
+#include "arena.h"
+#include "engine.h"
+
+namespace camfit {
+namespace {
+
+// Node k runs at time k + 1 and gives value k + 1; value 0 exists at time 0.
+struct Preparation {
+  const Network& network;
+  const Layer* layers;
+  const Shape* values;
+  camfit_mode mode;
+  int threads;
+  camfit_engine& engine;
+  Error& error;
+
+  uint32_t* last_use = nullptr;   // of each value
+  uint32_t* buffer_of = nullptr;  // of each value
+  ArenaBuffer* buffers = nullptr;
+  uint32_t buffer_count = 0;
+
+  const uint32_t* inputs(uint32_t node) const { return network.inputs + network.nodes[node].first_input; }
+};
+
+void find_last_uses(Preparation& p) {
+  const uint32_t count = p.network.node_count;
+  for (uint32_t v = 0; v <= count; ++v) p.last_use[v] = v;
+  for (uint32_t k = 0; k < count; ++k) {
+    for (uint32_t i = 0; i < p.network.nodes[k].input_count; ++i) p.last_use[p.inputs(k)[i]] = k + 1;
+  }
+  p.last_use[count] = count + 1;
+}
+
+uint32_t new_buffer(Preparation& p, uint64_t bytes, uint32_t first, uint32_t last) {
+  p.buffers[p.buffer_count] = ArenaBuffer{bytes, first, last, 0};
+  return p.buffer_count++;
+}
+
+bool computes_in_place(Op op) { return op == Op::kAdd || op == Op::kActivation || op == Op::kAffine; }
+
+// An image of one pixel or one channel has the same order flattened or not.
+bool changes_nothing(const Layer& layer) {
+  return layer.op == Op::kFlatten && (layer.in.channels == 1 || (layer.in.height == 1 && layer.in.width == 1));
+}
+
+// The buffer of the value that node k gives: its input's where that input is of no further use, else a new one.
+uint32_t buffer_of_output(Preparation& p, uint32_t k) {
+  const Layer& layer = p.layers[k];
+  const uint32_t time = k + 1, last = p.last_use[time];
+  if (changes_nothing(layer)) {
+    ArenaBuffer& shared = p.buffers[p.buffer_of[p.inputs(k)[0]]];
+    if (shared.last < last) shared.last = last;
+    return p.buffer_of[p.inputs(k)[0]];
+  }
+  if (computes_in_place(layer.op)) {
+    for (uint32_t i = 0; i < layer.node->input_count; ++i) {
+      const uint32_t candidate = p.buffer_of[p.inputs(k)[i]];
+      if (p.buffers[candidate].last != time) continue;
+      p.buffers[candidate].last = last;
+      return candidate;
+    }
+  }
+  return new_buffer(p, layer.out.size() * sizeof(float), time, last);
+}
+
+Step& new_step(Preparation& p, uint32_t k, Work work, uint32_t in, uint32_t out) {
+  Step& step = p.engine.steps[p.engine.step_count++];
+  step = Step();
+  step.work = work;
+  step.layer = k;
+  step.in = in;  // buffers for now, offsets once the arena has been planned
+  step.other = in;
+  step.out = out;
+  step.window = p.layers[k].window;
+  step.window.in = p.layers[k].in;
+  step.window.out = p.layers[k].out;
+  step.weights.epilogue.activation = p.layers[k].activation;
+  step.count_include_pad = p.layers[k].count_include_pad;
+  step.rows.count = p.layers[k].out.height;
+  return step;
+}
+
+// Binary ops: pack the signs, work out K where it is wanted, then convolve.
+void add_binary_steps(Preparation& p, uint32_t k, uint32_t in, uint32_t out) {
+  const Layer& layer = p.layers[k];
+  const uint32_t time = k + 1;
+  const int pixels = layer.in.height * layer.in.width;
+  const uint64_t words = uint64_t(pixels) * ((uint64_t(layer.in.channels) + 63) / 64);
+  const uint32_t packed = new_buffer(p, words * sizeof(uint64_t), time, time);
+  uint32_t mean = packed, scale = packed;
+  if (layer.scale_input) mean = scale = new_buffer(p, uint64_t(pixels) * sizeof(float), time, time);
+
+  Step& pack = new_step(p, k, Work::kPackSigns, in, packed);
+  pack.other = mean;
+  pack.rows.count = pixels;
+  if (layer.scale_input && layer.op == Op::kBinaryConv2d) {
+    scale = new_buffer(p, uint64_t(layer.out.height) * uint64_t(layer.out.width) * sizeof(float), time, time);
+    new_step(p, k, Work::kBoxFilter, mean, scale);
+  }
+  Step& convolve = new_step(p, k, Work::kBinaryConv, packed, out);
+  convolve.other = scale;
+  convolve.columns.count = layer.out.channels;
+  convolve.columns.unit = kPanel;
+}
+
+void add_concat_steps(Preparation& p, uint32_t k, uint32_t out) {
+  int channel = 0;
+  for (uint32_t i = 0; i < p.layers[k].node->input_count; ++i) {
+    const uint32_t value = p.inputs(k)[i];
+    Step& copy = new_step(p, k, Work::kCopyChannels, p.buffer_of[value], out);
+    copy.window.in = p.values[value];
+    copy.first_channel = channel;
+    copy.rows.count = copy.window.in.height * copy.window.in.width;
+    channel += copy.window.in.channels;
+  }
+}
+
+void add_steps(Preparation& p, uint32_t k) {
+  const Layer& layer = p.layers[k];
+  const uint32_t in = p.buffer_of[p.inputs(k)[0]];
+  const uint32_t out = p.buffer_of[k + 1] = buffer_of_output(p, k);
+  if (changes_nothing(layer)) return;
+  switch (layer.op) {
+    case Op::kBinaryConv2d:
+    case Op::kBinaryLinear: add_binary_steps(p, k, in, out); break;
+    case Op::kConcat: add_concat_steps(p, k, out); break;
+    case Op::kConv2d: new_step(p, k, Work::kConv, in, out); break;
+    case Op::kLinear: new_step(p, k, Work::kLinear, in, out); break;
+    case Op::kMaxPool: new_step(p, k, Work::kMaxPool, in, out); break;
+    case Op::kAvgPool: new_step(p, k, Work::kAvgPool, in, out); break;
+    case Op::kGlobalAvgPool: new_step(p, k, Work::kGlobalAvgPool, in, out).rows.count = 1; break;
+    case Op::kFlatten: new_step(p, k, Work::kFlatten, in, out); break;
+    case Op::kSoftmax: new_step(p, k, Work::kSoftmax, in, out); break;
+    case Op::kAffine: new_step(p, k, Work::kAffine, in, out).rows.count = layer.out.height * layer.out.width; break;
+    case Op::kAdd:
+    case Op::kActivation: {
+      Step& step = new_step(p, k, layer.op == Op::kAdd ? Work::kAdd : Work::kActivation, in, out);
+      if (layer.op == Op::kAdd) step.other = p.buffer_of[p.inputs(k)[1]];
+      step.rows.count = int(layer.out.size());
+      step.rows.unit = 64;
+      break;
+    }
+  }
+}
+
+// Lists steps and buffers, and lays the buffers out.
+bool plan(Preparation& p) {
+  Allocator& allocator = p.engine.allocator;
+  const uint32_t count = p.network.node_count;
+  uint64_t steps = 0;
+  for (uint32_t k = 0; k < count; ++k) steps += p.network.nodes[k].input_count + 2u;
+  p.engine.steps = allocator.take<Step>(steps);
+  p.last_use = allocator.take<uint32_t>(count + 1);
+  p.buffer_of = allocator.take<uint32_t>(count + 1);
+  p.buffers = allocator.take<ArenaBuffer>(4 * uint64_t(count) + 1);
+  if (!p.engine.steps || !p.last_use || !p.buffer_of || !p.buffers) return false;
+
+  find_last_uses(p);
+  p.buffer_of[0] = new_buffer(p, p.values[0].size() * sizeof(float), 0, p.last_use[0]);
+  for (uint32_t k = 0; k < count; ++k) add_steps(p, k);
+  if (!plan_arena(p.buffers, p.buffer_count, allocator, &p.engine.arena_bytes)) return false;
+  for (uint32_t s = 0; s < p.engine.step_count; ++s) {
+    Step& step = p.engine.steps[s];
+    step.in = p.buffers[step.in].offset;
+    step.other = p.buffers[step.other].offset;
+    step.out = p.buffers[step.out].offset;
+  }
+  p.engine.input_at = p.buffers[p.buffer_of[0]].offset;
+  p.engine.output_at = p.buffers[p.buffer_of[count]].offset;
+  allocator.give(p.last_use);
+  allocator.give(p.buffer_of);
+  allocator.give(p.buffers);
+  return true;
+}
+
+// Kernels may work on up to this many panels of a linear layer at once and then add in another order than on fewer.
+// Shares begin and end at multiples of it, so that the number of threads does not change a bit of the output.
+constexpr int kLinearPanels = 4;
+
+// With the weights held, the kernel of a step and what there is to share are known.
+void choose_kernel(Step* step) {
+  const MatrixSource& source = step->weights.source;
+  switch (step->weights.held) {
+    case Held::kPanels:
+    case Held::kExpand: {
+      const bool expand = step->weights.held == Held::kExpand;
+      if (step->work == Work::kConv) step->work = expand ? Work::kConvExpand : Work::kConv;
+      if (step->work == Work::kLinear) step->work = expand ? Work::kLinearExpand : Work::kLinear;
+      step->columns.count = panel_count(source);
+      if (step->work == Work::kLinear) step->columns.unit = kLinearPanels;
+      break;
+    }
+    case Held::kDepthwise: step->work = Work::kDepthwise; break;
+    case Held::kCodebook:
+    case Held::kSparse:
+    case Held::kHashed:
+      step->work = step->weights.held == Held::kCodebook ? Work::kLinearCodebook
+                   : step->weights.held == Held::kSparse ? Work::kLinearSparse
+                                                         : Work::kLinearHashed;
+      step->columns.count = source.cout;
+      step->columns.unit = kPanel;
+      break;
+    case Held::kSigns: break;
+  }
+}
+
+bool record_layer(Preparation& p, uint32_t k, const HeldWeights& held) {
+  const Layer& layer = p.layers[k];
+  char* name = p.engine.allocator.take<char>(layer.node->name_length + 1u);
+  if (!name) return p.error.out_of_memory(p.engine.allocator, "the names of the layers");
+  std::memcpy(name, layer.node->name, layer.node->name_length);
+  name[layer.node->name_length] = 0;
+  LayerRecord& record = p.engine.layers[k];
+  record = LayerRecord();
+  record.name = name;
+  record.op = op_layout(uint8_t(layer.op))->name;
+  record.form = layer.weight ? form_name(layer.weight->form) : layer.scale || layer.bias ? "dense" : "";
+  for (const Weight* weight : {layer.weight, layer.scale, layer.bias}) {
+    if (!weight) continue;
+    record.stored_bytes += weight->payload_size;
+    record.params += weight == layer.weight ? held.params : weight->elements();
+  }
+  if (layer.weight) record.macs = uint64_t(layer.out.height) * uint64_t(layer.out.width) * held.nonzeros;
+  return true;
+}
+
+bool has_weights(const Layer& layer) { return layer.weight || layer.op == Op::kAffine; }
+
+// A step's weights belong to the last step of its layer: the earlier ones of a binary layer only prepare its input.
+bool hold_all_weights(Preparation& p) {
+  camfit_engine& engine = p.engine;
+  const uint64_t before = engine.allocator.current();
+  for (uint32_t s = 0; s < engine.step_count; ++s) {
+    Step& step = engine.steps[s];
+    const Layer& layer = p.layers[step.layer];
+    const bool last = s + 1 == engine.step_count || engine.steps[s + 1].layer != step.layer;
+    if (last && has_weights(layer)) {
+      if (!hold_weights(layer, p.mode, *engine.kernels, engine.allocator, &step.weights, p.error)) return false;
+      if (layer.weight) choose_kernel(&step);
+    }
+    choose_parts(&step, layer.work, p.threads);
+  }
+  engine.weights_bytes = engine.allocator.current() - before;
+  return true;
+}
+
+bool record_layers(Preparation& p) {
+  camfit_engine& engine = p.engine;
+  engine.layers = engine.allocator.take<LayerRecord>(p.network.node_count);
+  if (!engine.layers) return p.error.out_of_memory(engine.allocator, "the list of layers");
+  engine.layer_count = p.network.node_count;
+  uint32_t s = 0;
+  for (uint32_t k = 0; k < p.network.node_count; ++k) {
+    const HeldWeights none = HeldWeights();
+    const HeldWeights* held = &none;  // of the layer's last step
+    for (; s < engine.step_count && engine.steps[s].layer == k; ++s) held = &engine.steps[s].weights;
+    if (!record_layer(p, k, *held)) return false;
+  }
+  return true;
+}
+
+bool take_work_space(camfit_engine& engine, int threads, Error& error) {
+  for (uint32_t s = 0; s < engine.step_count; ++s) {
+    const uint64_t floats = step_scratch(engine.steps[s], *engine.kernels);
+    if (floats > engine.scratch_floats) engine.scratch_floats = floats;
+  }
+  engine.scratch_floats = (engine.scratch_floats + 15) / 16 * 16;  // whole cache lines: threads do not share one
+  if (engine.scratch_floats > engine.allocator.limit() / uint64_t(threads)) {
+    return error.unsupported("the kernels need %llu floats of work space",
+                             static_cast<unsigned long long>(engine.scratch_floats));
+  }
+  engine.arena = engine.allocator.take<uint8_t>(engine.arena_bytes);
+  if (!engine.arena) return error.out_of_memory(engine.allocator, "the activations");
+  engine.scratch_bytes = engine.scratch_floats * uint64_t(threads) * sizeof(float);
+  engine.scratch = engine.allocator.take<float>(engine.scratch_floats * uint64_t(threads));
+  return engine.scratch || error.out_of_memory(engine.allocator, "the work space of the kernels");
+}
+
+}  // namespace
+
+bool prepare(const Network& network, const Layer* layers, const Shape* values, camfit_mode mode, int threads,
+             camfit_engine* engine, Error& error) {
+  Preparation p{network, layers, values, mode, threads, *engine, error};
+  engine->input = values[0];
+  engine->output = values[network.node_count];
+  engine->scale = network.scale;
+  engine->shift = network.shift;
+  engine->work = values[0].size();
+  for (uint32_t k = 0; k < network.node_count; ++k) engine->work += layers[k].work;
+  if (!plan(p)) return error.out_of_memory(engine->allocator, "the plan of the network");
+  return hold_all_weights(p) && record_layers(p) && take_work_space(*engine, threads, error);
+}
+
+}  // namespace camfit

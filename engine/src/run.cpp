@@ -1,0 +1,148 @@
+// Runs prepared steps. Nothing here allocates.
+#include <time.h>
+
+#include <cstring>
+
+#include "engine.h"
+
+namespace camfit {
+namespace {
+
+struct Job {
+  const camfit_engine& engine;
+  const Step& step;
+};
+
+// Fills each panel of the range and calls a dense kernel on it.
+template <class Kernel>
+void with_expanded_panels(const Job& job, Range panels, float* scratch, const Kernel& kernel) {
+  const MatrixSource& source = job.step.weights.source;
+  for (int p = panels.begin; p < panels.end; ++p) {
+    fill_panel(source, *job.engine.kernels, p, scratch);
+    kernel(Range{p, p + 1}, scratch + panel_floats(source));
+  }
+}
+
+// Form sparse: each row is a sparse row whose codebook is its own values.
+void linear_sparse_values(const Job& job, const float* in, float* out, Range rows) {
+  const HeldWeights& weights = job.step.weights;
+  const SparseRows& all = weights.source.sparse;
+  for (int row = rows.begin; row < rows.end; ++row) {
+    const uint32_t begin = all.row_begin[row], ends[2] = {0, all.row_begin[row + 1] - begin};
+    const void* column = all.column16 ? static_cast<const void*>(static_cast<const uint16_t*>(all.column) + begin)
+                                      : static_cast<const uint32_t*>(all.column) + begin;
+    const SparseRows one = {ends, column, all.column16, weights.iota, weights.source.values + begin};
+    const Epilogue& epilogue = weights.epilogue;
+    const Epilogue of_row = {epilogue.scale ? epilogue.scale + row : nullptr, epilogue.bias ? epilogue.bias + row : nullptr,
+                             epilogue.activation};
+    job.engine.kernels->linear_sparse(one, in, of_row, out + row, Range{0, 1});
+  }
+}
+
+void copy_channels(const Step& step, const float* in, float* out, Range pixels) {
+  const size_t from = size_t(step.window.in.channels), to = size_t(step.window.out.channels);
+  for (int pixel = pixels.begin; pixel < pixels.end; ++pixel) {
+    std::memcpy(out + size_t(pixel) * to + size_t(step.first_channel), in + size_t(pixel) * from, from * sizeof(float));
+  }
+}
+
+void run_part(const void* argument, int part, int thread) {
+  const Job& job = *static_cast<const Job*>(argument);
+  const camfit_engine& engine = job.engine;
+  const Kernels& kernels = *engine.kernels;
+  const Step& step = job.step;
+  const Window& window = step.window;
+  const HeldWeights& weights = step.weights;
+  const Epilogue& epilogue = weights.epilogue;
+  const Range rows = step.rows.part(part / step.columns.parts), columns = step.columns.part(part % step.columns.parts);
+  const float* in = reinterpret_cast<const float*>(engine.arena + step.in);
+  float* other = reinterpret_cast<float*>(engine.arena + step.other);
+  float* out = reinterpret_cast<float*>(engine.arena + step.out);
+  float* scratch = engine.scratch + engine.scratch_floats * uint64_t(thread);
+
+  switch (step.work) {
+    case Work::kConv: {
+      const float* panels = weights.floats + panel_floats(weights.source) * size_t(columns.begin);
+      kernels.conv2d(window, in, panels, epilogue, out, rows, columns, scratch);
+      break;
+    }
+    case Work::kConvExpand:
+      with_expanded_panels(job, columns, scratch, [&](Range panel, float* rest) {
+        kernels.conv2d(window, in, scratch, epilogue, out, rows, panel, rest);
+      });
+      break;
+    case Work::kDepthwise: kernels.depthwise(window, in, weights.floats, epilogue, out, rows); break;
+    case Work::kLinear: {
+      const float* panels = weights.floats + panel_floats(weights.source) * size_t(columns.begin);
+      kernels.linear(window.in.channels, window.out.channels, in, panels, epilogue, out, columns);
+      break;
+    }
+    case Work::kLinearExpand:
+      with_expanded_panels(job, columns, scratch, [&](Range panel, float*) {
+        kernels.linear(window.in.channels, window.out.channels, in, scratch, epilogue, out, panel);
+      });
+      break;
+    case Work::kLinearCodebook: kernels.linear_sparse(weights.source.sparse, in, epilogue, out, columns); break;
+    case Work::kLinearSparse: linear_sparse_values(job, in, out, columns); break;
+    case Work::kLinearHashed: kernels.linear_hashed(weights.source.hashed, in, epilogue, out, columns); break;
+    case Work::kPackSigns: {
+      const size_t channels = size_t(window.in.channels), first = size_t(rows.begin);
+      uint64_t* words = reinterpret_cast<uint64_t*>(out) + first * ((channels + 63) / 64);
+      float* mean = step.other == step.out ? nullptr : other + first;
+      kernels.pack_signs(in + first * channels, rows.end - rows.begin, window.in.channels, words, mean);
+      break;
+    }
+    case Work::kBoxFilter: kernels.box_filter(window, in, out, rows); break;
+    case Work::kBinaryConv:
+      kernels.binary_conv2d(window, reinterpret_cast<const uint64_t*>(in), weights.words,
+                            step.other == step.in ? nullptr : other, epilogue, out, rows, columns);
+      break;
+    case Work::kMaxPool: kernels.max_pool(window, in, out, rows); break;
+    case Work::kAvgPool: kernels.avg_pool(window, in, step.count_include_pad, out, rows); break;
+    case Work::kGlobalAvgPool: kernels.global_avg_pool(window.in, in, out); break;
+    case Work::kAdd:
+      kernels.add(in + rows.begin, other + rows.begin, epilogue.activation, out + rows.begin,
+                  size_t(rows.end - rows.begin));
+      break;
+    case Work::kCopyChannels: copy_channels(step, in, out, rows); break;
+    case Work::kActivation:
+      kernels.activation(in + rows.begin, epilogue.activation, out + rows.begin, size_t(rows.end - rows.begin));
+      break;
+    case Work::kAffine: {
+      const size_t first = size_t(rows.begin) * size_t(window.in.channels);
+      kernels.affine(in + first, rows.end - rows.begin, window.in.channels, epilogue, out + first);
+      break;
+    }
+    case Work::kFlatten: kernels.flatten(window.in, in, out); break;
+    case Work::kSoftmax: kernels.softmax(in, out, window.in.channels); break;
+  }
+}
+
+uint64_t now_in_nanoseconds() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return uint64_t(now.tv_sec) * 1000000000u + uint64_t(now.tv_nsec);
+}
+
+}  // namespace
+
+uint64_t step_scratch(const Step& step, const Kernels& kernels) {
+  const uint64_t panel = step.weights.held == Held::kExpand ? panel_floats(step.weights.source) : 0;
+  const bool conv = step.work == Work::kConv || step.work == Work::kConvExpand;
+  return panel + (conv ? kernels.conv2d_scratch(step.window) : 0);
+}
+
+void run_steps(camfit_engine& engine) {
+  if (engine.profiling) {
+    for (uint32_t k = 0; k < engine.layer_count; ++k) engine.layers[k].nanoseconds = 0;
+  }
+  for (uint32_t s = 0; s < engine.step_count; ++s) {
+    const Step& step = engine.steps[s];
+    const Job job{engine, step};
+    const uint64_t begin = engine.profiling ? now_in_nanoseconds() : 0;
+    engine.pool.run(run_part, &job, step.rows.parts * step.columns.parts);
+    if (engine.profiling) engine.layers[step.layer].nanoseconds += now_in_nanoseconds() - begin;
+  }
+}
+
+}  // namespace camfit

@@ -1,0 +1,146 @@
+// Forms codebook and sparse: decoded to sparse rows, which are kept or turned into panels.
+#include <cmath>
+
+#include "codec.h"
+#include "cursor.h"
+#include "weight_holder.h"
+
+namespace camfit {
+namespace {
+
+// Decodes a codebook payload. `columns32` is what `source.sparse.column` points to.
+bool read_codebook(const Holder& at, const uint8_t* payload, size_t size, MatrixSource* source, uint32_t** columns32,
+                   uint32_t* entries, uint64_t* nonzeros) {
+  const Weight& weight = *at.layer.weight;
+  CodebookHead head;
+  const char* problem = codebook_read_head(payload, size, weight.rows(), weight.columns(), &head);
+  if (problem) return at.error.malformed("%s: %s", at.who, problem);
+  if (head.nonzeros > weight.elements()) {
+    return at.error.malformed("%s: %u non-zeros among %llu weights", at.who, head.nonzeros,
+                              static_cast<unsigned long long>(weight.elements()));
+  }
+  CodebookMatrix matrix;
+  matrix.codebook = at.allocator.take<float>(head.entries);
+  matrix.row_begin = at.allocator.take<uint32_t>(uint64_t(weight.rows()) + 1);
+  matrix.column = at.allocator.take<uint32_t>(head.nonzeros);
+  matrix.code = at.allocator.take<uint16_t>(head.nonzeros);
+  matrix.scratch = at.allocator.take<uint8_t>(head.scratch_bytes);
+  if (!matrix.codebook || !matrix.row_begin || !matrix.column || !matrix.code || !matrix.scratch) return at.no_memory();
+  problem = codebook_decode(payload, size, weight.rows(), weight.columns(), matrix);
+  at.allocator.give(matrix.scratch);
+  if (problem) return at.error.malformed("%s: %s", at.who, problem);
+  for (uint32_t i = 0; i < head.entries; ++i) {
+    if (!std::isfinite(matrix.codebook[i])) return at.error.malformed("%s: a codebook value is not finite", at.who);
+  }
+  // Columns in panel order, (kernel, channel), so that an expansion needs no division.
+  const uint32_t kernel = uint32_t(source->kernel), channels = uint32_t(source->cin_group);
+  if (kernel > 1) {
+    for (uint32_t e = 0; e < head.nonzeros; ++e) {
+      matrix.column[e] = matrix.column[e] % kernel * channels + matrix.column[e] / kernel;
+    }
+  }
+  source->sparse = SparseRows{matrix.row_begin, matrix.column, false, matrix.code, matrix.codebook};
+  *columns32 = matrix.column;
+  *entries = head.entries;
+  *nonzeros = head.nonzeros;
+  return true;
+}
+
+// Halves the columns of rows that are to be kept.
+bool narrow_columns(const Holder& at, uint32_t* columns32, uint64_t nonzeros, MatrixSource* source) {
+  if (at.layer.weight->columns() > 65536) return true;
+  uint16_t* narrow = at.allocator.take<uint16_t>(nonzeros);
+  if (!narrow) return at.no_memory();
+  for (uint64_t e = 0; e < nonzeros; ++e) narrow[e] = uint16_t(columns32[e]);
+  source->sparse.column = narrow;
+  source->sparse.column16 = true;
+  at.allocator.give(columns32);
+  return true;
+}
+
+void give_sparse(Allocator& allocator, const SparseRows& rows) {
+  allocator.give(const_cast<uint32_t*>(rows.row_begin));
+  allocator.give(const_cast<void*>(rows.column));
+  allocator.give(const_cast<uint16_t*>(rows.code));
+  allocator.give(const_cast<float*>(rows.codebook));
+}
+
+bool worth_keeping_sparse(const Holder& at, bool linear, uint64_t nonzeros) {
+  return linear && double(nonzeros) < kSparseDensity * double(at.layer.weight->elements());
+}
+
+// 0, 1, 2, ...: the codes of a row whose codebook is its own values. Null where a row has more entries than codes.
+bool make_iota(const Holder& at, const SparseRows& rows, HeldWeights* out) {
+  uint32_t longest = 1;
+  for (uint32_t row = 0; row < at.layer.weight->rows(); ++row) {
+    const uint32_t entries = rows.row_begin[row + 1] - rows.row_begin[row];
+    if (entries > longest) longest = entries;
+  }
+  if (longest > 65536) return true;
+  uint16_t* iota = at.allocator.take<uint16_t>(longest);
+  if (!iota) return at.no_memory();
+  for (uint32_t i = 0; i < longest; ++i) iota[i] = uint16_t(i);
+  out->iota = iota;
+  return true;
+}
+
+}  // namespace
+
+bool hold_codebook(const Holder& at, bool linear, bool depthwise, HeldWeights* out) {
+  const Weight& weight = *at.layer.weight;
+  uint32_t* columns32 = nullptr;
+  uint32_t entries = 0;
+  if (!read_codebook(at, weight.payload, weight.payload_size, &out->source, &columns32, &entries, &out->nonzeros)) {
+    return false;
+  }
+  out->params = out->nonzeros;
+  if (!depthwise && (at.mode == CAMFIT_MEMORY || worth_keeping_sparse(at, linear, out->nonzeros))) {
+    out->held = linear ? Held::kCodebook : Held::kExpand;
+    return narrow_columns(at, columns32, out->nonzeros, &out->source);
+  }
+  if (!(depthwise ? fill_depthwise(at, out) : fill_all_panels(at, out))) return false;
+  give_sparse(at.allocator, out->source.sparse);
+  return true;
+}
+
+bool hold_sparse(const Holder& at, bool linear, bool depthwise, HeldWeights* out) {
+  const Weight& weight = *at.layer.weight;
+  constexpr uint32_t kHead = 4;
+  const uint32_t positions = weight.payload_size < kHead ? 0 : load_u32(weight.payload);
+  if (weight.payload_size < kHead || positions > weight.payload_size - kHead) {
+    return at.error.malformed("%s: positions of %u bytes in a payload of %u", at.who, positions, weight.payload_size);
+  }
+  uint32_t* columns32 = nullptr;
+  uint32_t entries = 0;
+  MatrixSource& source = out->source;
+  if (!read_codebook(at, weight.payload + kHead, positions, &source, &columns32, &entries, &out->nonzeros)) return false;
+  if (entries != 1 || source.sparse.codebook[0] != 1.0f) {
+    return at.error.malformed("%s: the positions of form sparse have another codebook than the one value 1", at.who);
+  }
+  if (weight.payload_size - kHead - positions != 4 * out->nonzeros) {
+    return at.error.malformed("%s: %u bytes of values, expected %llu", at.who, weight.payload_size - kHead - positions,
+                              static_cast<unsigned long long>(4 * out->nonzeros));
+  }
+  if (!read_floats(at, "weight", weight.payload + kHead + positions, out->nonzeros, &source.values)) return false;
+  out->params = out->nonzeros;
+
+  // An entry takes a value and a column of 2 or 4 bytes, so rows that are not sparse enough are smaller as panels.
+  const uint64_t bytes_per_entry = weight.columns() > 65536 ? 8 : 6;
+  const bool smaller = bytes_per_entry * out->nonzeros < sizeof(float) * weight.elements();
+  const bool keep = at.mode == CAMFIT_MEMORY ? smaller : worth_keeping_sparse(at, linear, out->nonzeros);
+  if (keep && !depthwise) {
+    if (linear && !make_iota(at, source.sparse, out)) return false;
+    at.allocator.give(const_cast<uint16_t*>(source.sparse.code));
+    at.allocator.give(const_cast<float*>(source.sparse.codebook));
+    source.sparse.code = nullptr;
+    source.sparse.codebook = nullptr;
+    out->held = out->iota ? Held::kSparse : Held::kExpand;
+    return narrow_columns(at, columns32, out->nonzeros, &source);
+  }
+  if (!(depthwise ? fill_depthwise(at, out) : fill_all_panels(at, out))) return false;
+  give_sparse(at.allocator, source.sparse);
+  at.allocator.give(const_cast<float*>(source.values));
+  return true;
+}
+
+}  // namespace camfit

@@ -1,0 +1,57 @@
+// Shares the parts of one job among threads. Starting a job allocates nothing and, while the workers still spin from
+// the previous one, makes no system call.
+#pragma once
+#include <pthread.h>
+
+#include <atomic>
+#include <cstdint>
+
+#include "allocator.h"
+
+namespace camfit {
+
+class ThreadPool {
+ public:
+  // part: 0 .. parts - 1; thread: 0 .. threads - 1, distinct among the parts that run at the same moment.
+  using Part = void (*)(const void* job, int part, int thread);
+
+  ThreadPool() = default;
+  ~ThreadPool() { stop(); }
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  // Starts threads - 1 workers; the caller of `run` is the last thread. False when the system refuses.
+  bool start(int threads, Allocator& allocator);
+  void stop();
+  int threads() const { return workers_ + 1; }
+
+  // Returns when all parts have run. Parts are handed out one by one to whichever thread is free.
+  void run(Part part, const void* job, int parts);
+
+ private:
+  struct Worker {
+    pthread_t thread;
+    ThreadPool* pool;
+    int index;
+  };
+  static void* worker_main(void* worker);
+  bool claim_and_run(int thread);
+  void serve(int thread);
+
+  Worker* worker_ = nullptr;
+  int workers_ = 0;
+  int ready_ = 0;  // workers that have begun; under mutex_
+  int spins_ = 0;
+
+  // A job's fields are written before `unclaimed_` is raised from 0, and stay until `unfinished_` has fallen to 0.
+  Part part_ = nullptr;
+  const void* job_ = nullptr;
+  alignas(64) std::atomic<int> unclaimed_{0};
+  alignas(64) std::atomic<int> unfinished_{0};
+  std::atomic<int> sleeping_{0};
+  std::atomic<bool> caller_waits_{false}, stopping_{false};
+  pthread_mutex_t mutex_;
+  pthread_cond_t work_, done_;
+};
+
+}  // namespace camfit

@@ -1,0 +1,29 @@
+// What the parts of weights.cpp and sparse_weights.cpp share.
+#pragma once
+#include "weights.h"
+
+namespace camfit {
+
+// One layer at work, and the start of every message about it.
+struct Holder {
+  const Layer& layer;
+  camfit_mode mode;
+  const Kernels& kernels;
+  Allocator& allocator;
+  Error& error;
+  char who[96];
+
+  bool no_memory() const { return error.out_of_memory(allocator, who); }
+};
+
+// Copies `count` f32 of the file; refuses values that are not finite. `what` names one of them.
+bool read_floats(const Holder& at, const char* what, const uint8_t* values, uint64_t count, const float** out);
+
+// From `out->source` to `out->floats`.
+bool fill_all_panels(const Holder& at, HeldWeights* out);
+bool fill_depthwise(const Holder& at, HeldWeights* out);
+
+bool hold_codebook(const Holder& at, bool linear, bool depthwise, HeldWeights* out);
+bool hold_sparse(const Holder& at, bool linear, bool depthwise, HeldWeights* out);
+
+}  // namespace camfit

@@ -1,0 +1,191 @@
+#include "weights.h"
+
+#include <cstdio>
+#include <cstring>
+
+#include "cursor.h"
+#include "weight_holder.h"
+
+namespace camfit {
+namespace {
+
+bool finite(const uint8_t* values, uint64_t count, int bytes) {
+  for (uint64_t i = 0; i < count; ++i, values += bytes) {
+    if (bytes == 2 ? (load_u16(values) & 0x7C00) == 0x7C00 : (load_u32(values) & 0x7F800000) == 0x7F800000) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+bool read_floats(const Holder& at, const char* what, const uint8_t* values, uint64_t count, const float** out) {
+  if (!finite(values, count, 4)) return at.error.malformed("%s: a %s is not finite", at.who, what);
+  float* floats = at.allocator.take<float>(count);
+  if (!floats) return at.no_memory();
+  for (uint64_t i = 0; i < count; ++i) floats[i] = load_f32(values + 4 * i);
+  *out = floats;
+  return true;
+}
+
+bool fill_all_panels(const Holder& at, HeldWeights* out) {
+  const size_t floats = panel_floats(out->source);
+  const int count = panel_count(out->source);
+  float* panels = at.allocator.take<float>(uint64_t(floats) * uint64_t(count));
+  if (!panels) return at.no_memory();
+  for (int p = 0; p < count; ++p) fill_panel(out->source, at.kernels, p, panels + floats * size_t(p));
+  out->held = Held::kPanels;
+  out->floats = panels;
+  return true;
+}
+
+// Each panel of a depthwise convolution has one lane in use: [kernel] of one channel.
+bool fill_depthwise(const Holder& at, HeldWeights* out) {
+  const size_t kernel = size_t(out->source.kernel), channels = size_t(out->source.cout);
+  float* floats = at.allocator.take<float>(uint64_t(kernel) * channels);
+  float* panel = at.allocator.take<float>(panel_floats(out->source));
+  if (!floats || !panel) return at.no_memory();
+  for (size_t c = 0; c < channels; ++c) {
+    fill_panel(out->source, at.kernels, int(c), panel);
+    for (size_t k = 0; k < kernel; ++k) floats[k * channels + c] = panel[k * kPanel];
+  }
+  at.allocator.give(panel);
+  out->held = Held::kDepthwise;
+  out->floats = floats;
+  return true;
+}
+
+namespace {
+
+// A scale or bias vector, null where the layer has none.
+bool read_vector(const Holder& at, const char* what, const Weight* weight, const float** out) {
+  *out = nullptr;
+  if (!weight) return true;
+  const uint64_t count = weight->elements();
+  if (weight->form == Form::kDense) return read_floats(at, what, weight->payload, count, out);
+  if (!finite(weight->payload, count, 2)) return at.error.malformed("%s: a %s is not finite", at.who, what);
+  float* floats = at.allocator.take<float>(count);
+  if (!floats) return at.no_memory();
+  for (uint64_t i = 0; i < count; ++i) floats[i] = load_half(weight->payload + 2 * i);
+  *out = floats;
+  return true;
+}
+
+bool check_signs(const Holder& at, const uint8_t* signs) {
+  const uint64_t elements = at.layer.weight->elements();
+  if (elements % 8 && signs[elements / 8] >> elements % 8) {
+    return at.error.malformed("%s: the bits after the last sign are not 0", at.who);
+  }
+  return true;
+}
+
+// Row-major bits -> words of 64 channels per kernel position, and α into the epilogue's scale.
+bool hold_binary(const Holder& at, const float* alpha, const uint8_t* signs, HeldWeights* out) {
+  const size_t cout = size_t(out->source.cout), cin = size_t(out->source.cin_group), kernel = size_t(out->source.kernel);
+  const size_t words_of_pixel = (cin + 63) / 64;
+  uint64_t* words = at.allocator.take<uint64_t>(uint64_t(cout) * kernel * words_of_pixel);
+  float* scale = at.allocator.take<float>(cout);
+  if (!words || !scale) return at.no_memory();
+  std::memset(words, 0, cout * kernel * words_of_pixel * sizeof *words);
+  size_t bit = 0;
+  for (size_t o = 0; o < cout; ++o) {
+    scale[o] = (out->epilogue.scale ? out->epilogue.scale[o] : 1.0f) * alpha[o];
+    for (size_t c = 0; c < cin; ++c) {
+      for (size_t k = 0; k < kernel; ++k, ++bit) {
+        const uint64_t sign = signs[bit / 8] >> bit % 8 & 1;
+        words[(o * kernel + k) * words_of_pixel + c / 64] |= sign << c % 64;
+      }
+    }
+  }
+  at.allocator.give(const_cast<float*>(out->epilogue.scale));
+  out->epilogue.scale = scale;
+  out->held = Held::kSigns;
+  out->words = words;
+  return true;
+}
+
+bool hold_sign(const Holder& at, bool binary, bool depthwise, HeldWeights* out) {
+  const Weight& weight = *at.layer.weight;
+  const uint8_t* signs = weight.payload + 4 * size_t(weight.rows());
+  const float* alpha = nullptr;
+  if (!check_signs(at, signs) || !read_floats(at, "scale of a sign", weight.payload, weight.rows(), &alpha)) return false;
+  out->source.alpha = alpha;
+  out->source.signs = signs;
+  if (binary || at.mode == CAMFIT_SPEED || depthwise) {
+    const bool held = binary      ? hold_binary(at, alpha, signs, out)
+                      : depthwise ? fill_depthwise(at, out)
+                                  : fill_all_panels(at, out);
+    at.allocator.give(const_cast<float*>(alpha));
+    return held;
+  }
+  const size_t bytes = (weight.elements() + 7) / 8;
+  uint8_t* copy = at.allocator.take<uint8_t>(bytes);
+  if (!copy) return at.no_memory();
+  std::memcpy(copy, signs, bytes);
+  out->source.signs = copy;
+  out->held = Held::kExpand;
+  return true;
+}
+
+bool hold_dense(const Holder& at, bool depthwise, HeldWeights* out) {
+  const Weight& weight = *at.layer.weight;
+  if (!finite(weight.payload, weight.elements(), 4)) return at.error.malformed("%s: a weight is not finite", at.who);
+  out->source.dense = weight.payload;
+  return depthwise ? fill_depthwise(at, out) : fill_all_panels(at, out);
+}
+
+bool hold_hashed(const Holder& at, bool linear, bool depthwise, HeldWeights* out) {
+  const Weight& weight = *at.layer.weight;
+  HashedRows& hashed = out->source.hashed;
+  hashed.seed = load_u32(weight.payload);
+  hashed.buckets = load_u32(weight.payload + 4);
+  hashed.columns = weight.columns();
+  out->params = hashed.buckets;
+  if (!read_floats(at, "bucket", weight.payload + 8, hashed.buckets, &hashed.bucket)) return false;
+  if (!depthwise && at.mode == CAMFIT_MEMORY) {
+    out->held = linear ? Held::kHashed : Held::kExpand;
+    return true;
+  }
+  if (!(depthwise ? fill_depthwise(at, out) : fill_all_panels(at, out))) return false;
+  at.allocator.give(const_cast<float*>(hashed.bucket));
+  return true;
+}
+
+}  // namespace
+
+bool hold_weights(const Layer& layer, camfit_mode mode, const Kernels& kernels, Allocator& allocator, HeldWeights* out,
+                  Error& error) {
+  const Quoted name(layer.node->name, layer.node->name_length);
+  Holder at{layer, mode, kernels, allocator, error, ""};
+  std::snprintf(at.who, sizeof at.who, "BLOB: weights of node %u '%s'", layer.index, name.text);
+
+  *out = HeldWeights();
+  out->epilogue.activation = layer.activation;
+  if (!read_vector(at, "scale", layer.scale, &out->epilogue.scale) ||
+      !read_vector(at, "bias", layer.bias, &out->epilogue.bias)) {
+    return false;
+  }
+  if (!layer.weight) return true;
+
+  const Window& window = layer.window;
+  MatrixSource& source = out->source;
+  source.form = layer.weight->form;
+  source.cout = layer.out.channels;
+  source.groups = window.groups;
+  source.cin_group = layer.in.channels / window.groups;
+  source.kernel = window.kernel_h * window.kernel_w;
+  out->nonzeros = out->params = layer.weight->elements();
+  const bool linear = layer.op == Op::kLinear;
+  const bool binary = layer.op == Op::kBinaryConv2d || layer.op == Op::kBinaryLinear;
+  const bool depthwise = window.groups > 1 && window.groups == layer.in.channels && window.groups == layer.out.channels;
+  switch (source.form) {
+    case Form::kDense: return hold_dense(at, depthwise, out);
+    case Form::kCodebook: return hold_codebook(at, linear, depthwise, out);
+    case Form::kHashed: return hold_hashed(at, linear, depthwise, out);
+    case Form::kSign: return hold_sign(at, binary, depthwise, out);
+    case Form::kSparse: return hold_sparse(at, linear, depthwise, out);
+    case Form::kHalf: break;
+  }
+  return error.malformed("%s: form %s is not for weight matrices", at.who, form_name(source.form));
+}
+
+}  // namespace camfit

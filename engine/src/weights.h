@@ -1,0 +1,38 @@
+// Weights as the engine holds them after load: decoded once, or kept in their compressed form.
+#pragma once
+#include "camfit.h"
+#include "layers.h"
+#include "panels.h"
+
+namespace camfit {
+
+enum class Held : uint8_t {
+  kPanels,     // floats: all panels
+  kDepthwise,  // floats: [kernel_h][kernel_w][channels]
+  kExpand,     // source: one panel at a time is filled at each run
+  kCodebook,   // source.sparse: a linear layer runs from it
+  kSparse,     // source.sparse and values: a linear layer runs from it
+  kHashed,     // source.hashed: a linear layer runs from it
+  kSigns,      // words: [cout][kernel_h][kernel_w][words of 64 channels]
+};
+
+struct HeldWeights {
+  Held held;
+  const float* floats;
+  const uint64_t* words;
+  MatrixSource source;
+  Epilogue epilogue;
+  const uint16_t* iota;  // kSparse: 0, 1, 2, ... as many as the longest row has entries
+  uint64_t nonzeros;     // weights that the stored form does not skip
+  uint64_t params;       // weights that it stores: non-zeros, or buckets
+};
+
+// A linear layer in form codebook or sparse runs straight from the sparse rows when fewer of its weights than this are stored.
+// A sparse multiply-accumulate costs about as much as four dense ones: it loads a column, a code and two floats.
+constexpr double kSparseDensity = 0.25;
+
+// For the ops with a weight, and affine (epilogue only). Decodes and checks the payloads; `error` names the node.
+bool hold_weights(const Layer& layer, camfit_mode mode, const Kernels& kernels, Allocator& allocator, HeldWeights* out,
+                  Error& error);
+
+}  // namespace camfit

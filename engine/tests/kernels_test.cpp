@@ -1,0 +1,242 @@
+// Every kernel: the plain ones against direct computation and cases worked out by hand, the AVX2 ones against those
+// and, on random shapes, against the plain ones. Results that involve no rounding, and those whose rounding is fixed
+// (pools, additions, binary convolution), must agree bit for bit; the others as `close` says.
+#include "kernels_oracle.h"
+
+using namespace camfit_test;
+
+namespace {
+
+// Both tables, the one under test and the oracle.
+struct Pair {
+  const Kernels &tested, &oracle;
+};
+
+void test_conv2d(Pair k, uint32_t seed) {
+  Random random(seed);
+  const int groups = random.one_of({1, 1, 1, 2, 3, 5});
+  const int cin = groups * random.one_of({1, 2, 3, 4, 5, 7, 8, 16, 17, 31, 32, 33, 48, 64});
+  const int cout = groups * random.one_of({1, 3, 8, 9, 15, 16, 17, 20, 24, 31, 33, 50, 64});
+  const Window w = random_window(cin, cout, groups, random.coin() ? 4 : 15, random);
+  const int panels = groups * ((cout / groups + kPanel - 1) / kPanel), taps = w.kernel_h * w.kernel_w;
+  const size_t panel_size = size_t(taps) * (cin / groups) * kPanel;
+  const Range part = random_range(panels, random), rows = random_range(w.out.height, random);
+  const Floats in = random_floats(w.in.size(), random);
+  const Floats weights = random_floats(size_t(part.end - part.begin) * panel_size, random);
+  const RandomEpilogue e(cout, random);
+  Floats out = untouched(w.out.size(), random), expected = untouched(w.out.size(), random);
+  Floats scratch = random_floats(k.tested.conv2d_scratch(w), random);
+  k.tested.conv2d(w, in.data(), weights.data(), e.epilogue, out.data(), rows, part, scratch.data());
+  k.oracle.conv2d(w, in.data(), weights.data(), e.epilogue, expected.data(), rows, part, nullptr);
+  check(close(out, expected, taps * cin / groups), "conv2d, seed %u: %s, rows %d..%d, panels %d..%d", seed,
+        text_of(w).chars, rows.begin, rows.end, part.begin, part.end);
+}
+
+void test_depthwise(Pair k, uint32_t seed) {
+  Random random(seed);
+  const int channels = random.one_of({1, 3, 7, 8, 9, 15, 16, 17, 24, 32, 40, 63});
+  const Window w = random_window(channels, channels, channels, 15, random);
+  const Range rows = random_range(w.out.height, random);
+  const Floats in = random_floats(w.in.size(), random);
+  const Floats weights = random_floats(size_t(w.kernel_h) * w.kernel_w * channels, random);
+  const RandomEpilogue e(channels, random);
+  Floats out = untouched(w.out.size(), random), expected = untouched(w.out.size(), random);
+  k.tested.depthwise(w, in.data(), weights.data(), e.epilogue, out.data(), rows);
+  k.oracle.depthwise(w, in.data(), weights.data(), e.epilogue, expected.data(), rows);
+  check(close(out, expected, w.kernel_h * w.kernel_w), "depthwise, seed %u: %s, rows %d..%d", seed, text_of(w).chars,
+        rows.begin, rows.end);
+}
+
+void test_linear(Pair k, uint32_t seed) {
+  Random random(seed);
+  const int cin = random.integer(1, 300), cout = random.integer(1, 150), panels = (cout + kPanel - 1) / kPanel;
+  const Range part = random_range(panels, random);
+  const Floats in = random_floats(size_t(cin), random);
+  const Floats weights = random_floats(size_t(part.end - part.begin) * cin * kPanel, random);
+  const RandomEpilogue e(cout, random);
+  Floats out = untouched(size_t(cout), random), expected = untouched(size_t(cout), random);
+  k.tested.linear(cin, cout, in.data(), weights.data(), e.epilogue, out.data(), part);
+  k.oracle.linear(cin, cout, in.data(), weights.data(), e.epilogue, expected.data(), part);
+  check(close(out, expected, cin), "linear, seed %u: %d -> %d, panels %d..%d", seed, cin, cout, part.begin, part.end);
+}
+
+void test_linear_sparse(Pair k, uint32_t seed) {
+  Random random(seed);
+  const int rows = random.integer(1, 40), columns = random.integer(1, 900), entries = random.integer(1, 300);
+  const int one_in = random.one_of({1, 3, 10, 100});
+  std::vector<uint32_t> chosen;
+  Buffer<uint32_t> begin(size_t(rows) + 1, random);
+  for (int i = 0; i < rows; ++i) {
+    begin[i] = uint32_t(chosen.size());
+    for (int j = 0; j < columns; ++j)
+      if (random.integer(1, one_in) == 1) chosen.push_back(uint32_t(j));
+  }
+  begin[rows] = uint32_t(chosen.size());
+  Buffer<uint16_t> column16(chosen.size(), random), code(chosen.size(), random);
+  Buffer<uint32_t> column32(chosen.size(), random);
+  for (size_t i = 0; i < chosen.size(); ++i) {
+    column16[i] = uint16_t(column32[i] = chosen[i]);
+    code[i] = uint16_t(random.integer(0, entries - 1));
+  }
+  const Floats codebook = random_floats(size_t(entries), random), in = random_floats(size_t(columns), random);
+  const bool narrow = random.coin();
+  const void* column = narrow ? static_cast<const void*>(column16.data()) : column32.data();
+  const SparseRows sparse = {begin.data(), column, narrow, code.data(), codebook.data()};
+  const Range part = random_range(rows, random);
+  const RandomEpilogue e(rows, random);
+  Floats out = untouched(size_t(rows), random), expected = untouched(size_t(rows), random);
+  k.tested.linear_sparse(sparse, in.data(), e.epilogue, out.data(), part);
+  k.oracle.linear_sparse(sparse, in.data(), e.epilogue, expected.data(), part);
+  check(close(out, expected, columns), "linear_sparse, seed %u: %dx%d, %d entries, 1 of %d, rows %d..%d", seed, rows,
+        columns, entries, one_in, part.begin, part.end);
+}
+
+void test_hashed(Pair k, uint32_t seed) {
+  Random random(seed);
+  const int rows = random.integer(1, 20), columns = random.integer(1, 500);
+  const uint32_t buckets = uint32_t(random.one_of({1, 2, 7, 100, 65536, 100003}));
+  const Floats bucket = random_floats(buckets, random), in = random_floats(size_t(columns), random);
+  const HashedRows hashed = {bucket.data(), buckets, uint32_t(random.bits()), uint32_t(columns)};
+  const Range part = random_range(rows, random), some = random_range(columns, random);
+  const RandomEpilogue e(rows, random);
+  Floats out = untouched(size_t(rows), random), expected = untouched(size_t(rows), random);
+  k.tested.linear_hashed(hashed, in.data(), e.epilogue, out.data(), part);
+  k.oracle.linear_hashed(hashed, in.data(), e.epilogue, expected.data(), part);
+  check(close(out, expected, columns), "linear_hashed, seed %u: %dx%d, %u buckets, hash seed %u", seed, rows, columns,
+        buckets, hashed.seed);
+  const uint32_t row = uint32_t(random.bits());
+  const size_t count = size_t(some.end - some.begin);
+  Floats line = untouched(count, random), expected_line = untouched(count, random);
+  k.tested.hashed_row(hashed, row, some, line.data());
+  k.oracle.hashed_row(hashed, row, some, expected_line.data());
+  check(same(line, expected_line), "hashed_row, seed %u: row %u, columns %d..%d, %u buckets, hash seed %u", seed, row,
+        some.begin, some.end, buckets, hashed.seed);
+}
+
+void test_binary(Pair k, uint32_t seed) {
+  Random random(seed);
+  const int cin = random.one_of({1, 3, 8, 16, 17, 32, 63, 64, 65, 100, 128, 192, 256, 520, 1100});
+  const int cout = random.one_of({1, 7, 8, 15, 16, 17, 31, 32, 40, 48, 64, 65, 100, 130});
+  const Window w = random_window(cin, cout, 1, random.coin() ? 3 : 12, random);
+  const int words = (cin + 63) / 64, pixels = w.in.height * w.in.width;
+  const Floats in = random_floats(w.in.size(), random);
+  Buffer<uint64_t> packed(size_t(pixels) * words, random), expected_packed(size_t(pixels) * words, random);
+  Floats mean = untouched(size_t(pixels), random), expected_mean = untouched(size_t(pixels), random);
+  k.tested.pack_signs(in.data(), pixels, cin, packed.data(), mean.data());
+  k.oracle.pack_signs(in.data(), pixels, cin, expected_packed.data(), expected_mean.data());
+  check(std::memcmp(packed.data(), expected_packed.data(), packed.size() * sizeof(uint64_t)) == 0 &&
+            close(mean, expected_mean, cin),
+        "pack_signs, seed %u: %d pixels of %d channels", seed, pixels, cin);
+
+  const Range rows = random_range(w.out.height, random), part = random_range(cout, random);
+  Floats box = untouched(size_t(w.out.height) * w.out.width, random), expected_box = box;
+  k.tested.box_filter(w, mean.data(), box.data(), rows);
+  k.oracle.box_filter(w, mean.data(), expected_box.data(), rows);
+  check(same(box, expected_box), "box_filter, seed %u: %s, rows %d..%d", seed, text_of(w).chars, rows.begin, rows.end);
+
+  Buffer<uint64_t> weights(size_t(cout) * w.kernel_h * w.kernel_w * words, random);
+  const uint64_t tail = cin % 64 ? (uint64_t(1) << cin % 64) - 1 : ~uint64_t(0);
+  for (size_t i = 0; i < weights.size(); ++i) weights[i] = random.bits() & (int(i) % words == words - 1 ? tail : ~0ull);
+  const RandomEpilogue e(cout, random);
+  const float* factor = random.coin() ? box.data() : nullptr;
+  Floats out = untouched(w.out.size(), random), expected = untouched(w.out.size(), random);
+  k.tested.binary_conv2d(w, packed.data(), weights.data(), factor, e.epilogue, out.data(), rows, part);
+  k.oracle.binary_conv2d(w, packed.data(), weights.data(), factor, e.epilogue, expected.data(), rows, part);
+  check(same(out, expected), "binary_conv2d, seed %u: %s, rows %d..%d, channels %d..%d", seed, text_of(w).chars,
+        rows.begin, rows.end, part.begin, part.end);
+}
+
+void test_pool(Pair k, uint32_t seed) {
+  Random random(seed);
+  const Window w = random_pool(random.integer(1, 40), random);
+  const Range rows = random_range(w.out.height, random);
+  const Floats in = random_floats(w.in.size(), random);
+  Floats out = untouched(w.out.size(), random), expected = untouched(w.out.size(), random);
+  k.tested.max_pool(w, in.data(), out.data(), rows);
+  k.oracle.max_pool(w, in.data(), expected.data(), rows);
+  check(same(out, expected), "max_pool, seed %u: %s, rows %d..%d", seed, text_of(w).chars, rows.begin, rows.end);
+  const bool count_pad = random.coin();
+  k.tested.avg_pool(w, in.data(), count_pad, out.data(), rows);
+  k.oracle.avg_pool(w, in.data(), count_pad, expected.data(), rows);
+  check(same(out, expected), "avg_pool, seed %u: %s, count_include_pad %d", seed, text_of(w).chars, count_pad);
+  Floats mean = untouched(size_t(w.in.channels), random), expected_mean = untouched(size_t(w.in.channels), random);
+  k.tested.global_avg_pool(w.in, in.data(), mean.data());
+  k.oracle.global_avg_pool(w.in, in.data(), expected_mean.data());
+  check(same(mean, expected_mean), "global_avg_pool, seed %u: %s", seed, text_of(w).chars);
+}
+
+void test_elementwise(Pair k, uint32_t seed) {
+  Random random(seed);
+  const Shape shape = {random.integer(1, 12), random.integer(1, 12), random.integer(1, 40)};
+  const int pixels = shape.height * shape.width, channels = shape.channels;
+  const size_t count = shape.size();
+  const char* where = "seed %u: %dx%dx%d";
+  char message[64];
+  std::snprintf(message, sizeof message, where, seed, shape.height, shape.width, channels);
+  Floats a = random_floats(count, random), b = random_floats(count, random);
+  for (size_t i = 0; i < count; ++i) a[i] *= 9;
+  Floats out = untouched(count, random), expected = untouched(count, random);
+  const Activation kind = Activation(random.integer(0, 2));
+  k.tested.add(a.data(), b.data(), kind, out.data(), count);
+  k.oracle.add(a.data(), b.data(), kind, expected.data(), count);
+  check(same(out, expected), "add, %s", message);
+  k.tested.flatten(shape, a.data(), out.data());
+  k.oracle.flatten(shape, a.data(), expected.data());
+  check(same(out, expected), "flatten, %s", message);
+  const RandomEpilogue e(channels, random);
+  k.tested.affine(a.data(), pixels, channels, e.epilogue, out.data());
+  k.oracle.affine(a.data(), pixels, channels, e.epilogue, expected.data());
+  check(close(out, expected, 1), "affine, %s", message);
+  const Floats scale = random_floats(size_t(channels), random), shift = random_floats(size_t(channels), random);
+  Buffer<uint8_t> raw(count, random);
+  for (size_t i = 0; i < count; ++i) raw[i] = uint8_t(random.integer(0, 255));
+  k.tested.normalise_u8(raw.data(), pixels, channels, scale.data(), shift.data(), out.data());
+  k.oracle.normalise_u8(raw.data(), pixels, channels, scale.data(), shift.data(), expected.data());
+  check(close(out, expected, 1), "normalise_u8, %s", message);
+  k.tested.normalise_f32(a.data(), pixels, channels, scale.data(), shift.data(), out.data());
+  k.oracle.normalise_f32(a.data(), pixels, channels, scale.data(), shift.data(), expected.data());
+  check(close(out, expected, 1), "normalise_f32, %s", message);
+  k.tested.softmax(a.data(), out.data(), int(count));
+  k.oracle.softmax(a.data(), expected.data(), int(count));
+  check(close(out, expected, 1), "softmax, %s", message);
+  Floats in_place = a;
+  k.oracle.activation(a.data(), kind, expected.data(), count);
+  k.tested.activation(in_place.data(), kind, in_place.data(), count);
+  check(same(in_place, expected), "activation in place, %s", message);
+}
+
+void test_table(const Kernels& k) {
+  test_hand_computed(k);
+  for (uint32_t seed = 0; seed < 150; ++seed) {
+    test_conv2d_direct(k, seed);
+    test_depthwise_direct(k, seed);
+    test_binary_direct(k, seed);
+  }
+}
+
+}  // namespace
+
+int main() {
+  test_xxh32();
+  test_table(plain_kernels());
+  if (const Kernels* avx2 = avx2_kernels()) {
+    test_table(*avx2);
+    const Pair pair = {*avx2, plain_kernels()};
+    for (uint32_t seed = 0; seed < 600; ++seed) {
+      test_conv2d(pair, seed);
+      test_depthwise(pair, seed);
+      test_binary(pair, seed);
+    }
+    for (uint32_t seed = 0; seed < 200; ++seed) {
+      test_linear(pair, seed);
+      test_linear_sparse(pair, seed);
+      test_hashed(pair, seed);
+      test_pool(pair, seed);
+      test_elementwise(pair, seed);
+    }
+  } else {
+    std::printf("no AVX2 here: the plain kernels alone\n");
+  }
+  std::printf("%d passed, %d failed\n", tally.passed, tally.failed);
+  return tally.failed != 0;
+}

@@ -1,0 +1,36 @@
+"""Finds every method: a module below :mod:`camfit.methods` that defines ``ENTRY`` is in the catalogue."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+from types import MappingProxyType
+
+import camfit.methods
+from camfit.errors import RecipeError
+from camfit.method import Entry
+
+
+@functools.cache
+def methods() -> MappingProxyType[str, Entry]:
+    """All methods by name, ordered by family as in the package and by row."""
+    found: list[Entry] = []
+    for module in pkgutil.walk_packages(camfit.methods.__path__, "camfit.methods."):
+        if not module.ispkg:
+            entry = getattr(importlib.import_module(module.name), "ENTRY", None)
+            if isinstance(entry, Entry):
+                found.append(entry)
+    return MappingProxyType({entry.name: entry for entry in sorted(found, key=lambda e: (e.family, e.row))})
+
+
+def find(name: str) -> Entry:
+    """The method called ``name``, by name or row (``l1-filters`` or ``PR6``).
+
+    Raises:
+        RecipeError: there is none; lists all.
+    """
+    for entry in methods().values():
+        if name in (entry.name, entry.row):
+            return entry
+    raise RecipeError(f"no method {name!r}; expected one of {', '.join(f'{e.name} ({e.row})' for e in methods().values())}")

@@ -1,0 +1,118 @@
+"""Runs a recipe's steps one after the other, each kept in the run's directory as soon as it is finished."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from camfit.data import Dataset
+from camfit.method import Calibration
+from camfit.network import Network
+from camfit.recipe import Recipe, Rewrite, Step
+from camfit.run import Record, Run
+from camfit.storage import plan_bytes, write_atomically
+from camfit.surgery import apply
+from camfit.tasks import Task
+from camfit.train import Progress, Samples, Train, evaluate, train
+
+# Planners that look at data see this many training images.
+CALIBRATION_IMAGES = 512
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What every step works with: the data in tensors, the task, the seed, and where to tell progress."""
+
+    training: Samples
+    validation: Samples
+    task: Task
+    seed: int
+    progress: Progress
+
+    @classmethod
+    def of(cls, dataset: Dataset, task: Task, seed: int, progress: Progress) -> Workshop:
+        """Normalises the training and validation splits; the test split is not touched."""
+        return cls(Samples.of(dataset, dataset.train), Samples.of(dataset, dataset.val), task, seed, progress)
+
+    @property
+    def calibration(self) -> Calibration:
+        """Training images drawn by the seed."""
+        generator = torch.Generator().manual_seed(self.seed)
+        chosen = torch.randperm(len(self.training), generator=generator)[:CALIBRATION_IMAGES]
+        return Calibration(self.training.inputs[chosen], self.training.targets[chosen], self.seed)
+
+
+def execute(
+    recipe: Recipe, network: Network, workshop: Workshop, run: Run, *, prefix: str = "", teacher: Network | None = None
+) -> tuple[Network, list[Record]]:
+    """Runs the recipe.
+
+    Args:
+        network: to start from; left as it is.
+        run: keeps each step; finished ones are read back.
+        prefix: of the steps' names.
+        teacher: for the recipe's loss terms; the network itself by default.
+
+    Returns:
+        The final network and each step's record.
+    """
+    recipe.check()
+    source = teacher if teacher is not None else network
+    current, records = network, []
+    for number, step in enumerate(recipe.steps, 1):
+        name = f"{prefix}{number:02d}-{step.method if isinstance(step, Rewrite) else 'train'}"
+        current, record = run_step(step, current, workshop, run, name, recipe, source)
+        records.append(record)
+    return current, records
+
+
+def run_step(
+    step: Step, network: Network, workshop: Workshop, run: Run, name: str, recipe: Recipe, teacher: Network
+) -> tuple[Network, Record]:
+    """Runs (or reads back) one step under its name."""
+
+    def rewrite(_: Path) -> tuple[Network, Record]:
+        assert isinstance(step, Rewrite)
+        plan = step.planner().plan(network, workshop.calibration)
+        write_atomically(run.path / "steps" / name / "plan.safetensors", plan_bytes(plan))
+        rewritten = apply(network, plan)
+        validation = evaluate(rewritten, workshop.validation, workshop.task)
+        workshop.progress(f"{name}: {plan.reason}; validation {workshop.task.metric_name} {100 * validation:.2f} %")
+        return rewritten, {
+            "name": name,
+            "kind": "rewrite",
+            "what": plan.reason,
+            "why": str(step),
+            "validation": validation,
+            "notes": plan.notes,
+        }
+
+    def learn(checkpoint: Path) -> tuple[Network, Record]:
+        assert isinstance(step, Train)
+        trained = network.clone()
+        terms = tuple(term.loss().term(teacher) for term in recipe.terms)
+        history = train(
+            trained,
+            workshop.training,
+            workshop.validation,
+            workshop.task,
+            step,
+            terms=terms,
+            seed=workshop.seed,
+            checkpoint=checkpoint,
+            progress=workshop.progress,
+            label=name,
+        )
+        joined = "".join(f" + {term.method}" for term in recipe.terms)
+        return trained, {
+            "name": name,
+            "kind": "train",
+            "what": f"{step}{joined}",
+            "why": "recover accuracy" if recipe.steps.index(step) else "train",
+            "validation": history.validation[-1] if history.validation else evaluate(trained, workshop.validation, workshop.task),
+            "history": {"loss": history.loss, "validation": history.validation},
+        }
+
+    return run.network(name, rewrite if isinstance(step, Rewrite) else learn)

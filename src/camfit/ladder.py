@@ -1,0 +1,299 @@
+"""The search behind ``camfit fit``: a fixed ladder of recipes, climbed until a limit breaks, then bisected.
+
+Each rung prunes deeper (PR3) from the rung before, shares weights harder (QZ2) and trains against soft targets of the
+original (KD3). All choices are made on validation data with the engine's own outputs and the packed file's own bytes. Where a
+latency limit is set, filters are removed first (PR6), as many as the measured milliseconds ask for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from camfit.budget import Budget
+from camfit.cost import macs
+from camfit.data import Dataset
+from camfit.engine import Engine
+from camfit.errors import PlanError
+from camfit.execute import Workshop, execute
+from camfit.measure import accuracy, milliseconds
+from camfit.methods.pruning.l1_filters import L1Filters
+from camfit.network import Network
+from camfit.pack import Packed, pack
+from camfit.recipe import JoinedTerm, Recipe, Rewrite
+from camfit.run import Record, Run
+from camfit.sensitivity import Curves, keep_fractions, sensitivity
+from camfit.surgery import apply
+from camfit.train import Train
+
+# (fraction of weights kept, codebook bits of convolutions, of linear layers)
+RUNGS = (
+    (0.5, 8, 5),
+    (0.3, 7, 5),
+    (0.2, 6, 5),
+    (0.13, 6, 5),
+    (0.09, 6, 5),
+    (0.065, 6, 4),
+    (0.045, 5, 4),
+    (0.032, 5, 4),
+    (0.022, 5, 3),
+    (0.015, 4, 3),
+    (0.010, 4, 3),
+)
+BISECTIONS = 2
+# A latency is aimed at with this margin, because the next measurement differs.
+_MARGIN = 0.95
+_RATIOS = tuple(step / 20 for step in range(1, 19))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A packed network that a rung made, with what decides over it. ``ms`` only where latency is limited."""
+
+    name: str
+    network: Network
+    packed: Packed
+    density: float
+    validation: float
+    ms: float | None
+
+    def record(self, chosen: bool, met: bool) -> Record:
+        """The rung as the report's plot shows it."""
+        return {
+            "name": self.name,
+            "density": self.density,
+            "bytes": len(self.packed.data),
+            "validation": self.validation,
+            "ms": self.ms,
+            "met": met,
+            "chosen": chosen,
+        }
+
+
+@dataclass
+class Climb:
+    """What the ladder found: the candidate to deliver, all trials, the steps of the way, and the sensitivity curves."""
+
+    best: Candidate
+    trials: list[Record]
+    steps: list[Record]
+    curves: Curves = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """One search. ``baseline`` is the original's validation metric, measured on the engine."""
+
+    original: Network
+    dataset: Dataset
+    workshop: Workshop
+    run: Run
+    budget: Budget
+    baseline: float
+    threads: int
+    info: dict[str, object]
+
+    # -- what a limit says ---------------------------------------------------------------------------------------
+
+    def fits_size(self, candidate: Candidate) -> bool:
+        return self.budget.max_size is None or len(candidate.packed.data) <= self.budget.max_size
+
+    def fits_drop(self, candidate: Candidate) -> bool:
+        return self.budget.max_drop is None or 100 * (self.baseline - candidate.validation) <= self.budget.max_drop + 1e-9
+
+    def fits_latency(self, candidate: Candidate) -> bool:
+        return self.budget.max_latency is None or candidate.ms is None or candidate.ms <= self.budget.max_latency
+
+    def meets(self, candidate: Candidate) -> bool:
+        return self.fits_size(candidate) and self.fits_drop(candidate) and self.fits_latency(candidate)
+
+    # -- the walk ------------------------------------------------------------------------------------------------
+
+    def climb(self) -> Climb:
+        """Searches; returns the best candidate that meets the budget, else the closest one."""
+        start, steps = self.original, []
+        if self.budget.max_latency is not None:
+            start, steps = self._slim()
+        if self.budget.max_size is None and self.budget.max_drop is None:
+            only = self._candidate("slim", start, 1.0)
+            return Climb(only, [only.record(True, self.meets(only))], steps)
+        per_layer = macs(start)
+        curves: Curves = {
+            path: [(float(a), float(b)) for a, b in points]
+            for path, points in self.run.value(
+                "sensitivity",
+                lambda: dict(
+                    sensitivity(start, self.workshop.validation, self.workshop.task, sum(per_layer.values()), self.workshop.seed)
+                ),
+            ).items()
+            if path != "seconds"
+        }
+        candidates: list[Candidate] = []
+        records: dict[str, list[Record]] = {}
+        pruned: list[Network] = []
+
+        def rung(name: str, source: Network, shape: tuple[float, int, int]) -> Candidate:
+            thin, candidate, way = self._rung(name, source, shape, curves)
+            pruned.append(thin)
+            candidates.append(candidate)
+            records[name] = way
+            return candidate
+
+        source, inside, outside = start, -1, len(RUNGS)
+        for number, shape in enumerate(RUNGS):
+            candidate = rung(f"rung-{number + 1}", source, shape)
+            source = pruned[-1]
+            if self._enough(candidate):
+                outside = number
+                break
+            inside = number
+        if outside < len(RUNGS) and outside > 0:
+            self._bisect(rung, pruned, inside, outside)
+        best = self._choose(candidates)
+        final = self._polish(best, pruned[candidates.index(best)], records)
+        if final is not None:
+            candidates.append(final)
+            best = self._choose(candidates)
+        steps += records[best.name]
+        return Climb(best, [c.record(c is best, self.meets(c)) for c in candidates], steps, curves)
+
+    def _enough(self, candidate: Candidate) -> bool:
+        """Stop climbing: small enough where size is limited, else no longer accurate enough."""
+        if self.budget.max_size is not None:
+            return self.fits_size(candidate)
+        return not self.fits_drop(candidate)
+
+    def _bisect(
+        self, rung: Callable[[str, Network, tuple[float, int, int]], Candidate], pruned: list[Network], inside: int, outside: int
+    ) -> None:
+        """Halves the step between the last rung inside and the first outside, on the density's logarithm."""
+        (high, *_), (low, conv_bits, linear_bits) = RUNGS[inside], RUNGS[outside]
+        source = pruned[inside]
+        for turn in range(BISECTIONS):
+            middle = math.exp((math.log(high) + math.log(low)) / 2)
+            candidate = rung(f"rung-{outside + 1}-back-{turn + 1}", source, (middle, conv_bits, linear_bits))
+            if self._enough(candidate):
+                low = middle
+            else:
+                high, source = middle, pruned[-1]
+
+    def _choose(self, candidates: list[Candidate]) -> Candidate:
+        """Within the budget: the most accurate where size is limited, else the smallest. Outside: the closest."""
+        good = [c for c in candidates if self.meets(c)]
+        if good and self.budget.max_size is not None:
+            return max(good, key=lambda c: (c.validation, -len(c.packed.data)))
+        if good:
+            return min(good, key=lambda c: (len(c.packed.data), -c.validation))
+        return min(candidates, key=self._excess)
+
+    def _excess(self, candidate: Candidate) -> tuple[float, float]:
+        """How far outside the budget: the sum of relative overshoots, then lost accuracy."""
+        over = 0.0
+        if self.budget.max_size is not None:
+            over += max(0.0, len(candidate.packed.data) / self.budget.max_size - 1)
+        if self.budget.max_latency is not None and candidate.ms is not None:
+            over += max(0.0, candidate.ms / self.budget.max_latency - 1)
+        drop = 100 * (self.baseline - candidate.validation)
+        if self.budget.max_drop is not None:
+            over += max(0.0, (drop - self.budget.max_drop) / max(1.0, self.budget.max_drop))
+        return over, drop
+
+    # -- recipes of a rung ---------------------------------------------------------------------------------------
+
+    @property
+    def _terms(self) -> tuple[JoinedTerm, ...]:
+        return (JoinedTerm("soft-targets", {"temperature": 4.0, "alpha": 0.5}),)
+
+    def _epochs(self, portions: int) -> int:
+        """Epochs of some portions: one is an epoch of a large set, up to 15 epochs (about 200 batches) of a small one."""
+        batches = max(1, round(len(self.workshop.training) / 128))
+        return portions * min(15, max(1, round(200 / batches)))
+
+    def _rung(
+        self, name: str, source: Network, shape: tuple[float, int, int], curves: Curves
+    ) -> tuple[Network, Candidate, list[Record]]:
+        """(pruned network, shared and packed candidate, records of the way)."""
+        density = shape[0]
+        sizes = {path: layer.weight.numel() for path, layer in source.weighted().items()}  # type: ignore[union-attr, operator]
+        keep = {path: round(share, 5) for path, share in keep_fractions(curves, sizes, density).items()}
+        prune = Recipe(name, (Rewrite("magnitude", {"keep": keep}), Train(self._epochs(2), 0.02, weight_decay=1e-4)), self._terms)
+        thin, way = execute(prune, source, self.workshop, self.run, prefix=f"{name}-prune-", teacher=self.original)
+        candidate, shared = self._share(name, thin, shape, self._epochs(1))
+        return thin, candidate, way + shared
+
+    def _share(
+        self, name: str, thin: Network, shape: tuple[float, int, int], epochs: int
+    ) -> tuple[Candidate, list[Record]]:
+        density, conv_bits, linear_bits = shape
+        bits = {path: conv_bits if layer.weight.dim() == 4 else linear_bits for path, layer in thin.weighted().items()}  # type: ignore[union-attr, operator]
+        share = Recipe(name, (Rewrite("weight-sharing", {"layer_bits": bits}), Train(epochs, 0.005)), self._terms)
+        network, way = execute(share, thin, self.workshop, self.run, prefix=f"{name}-share-", teacher=self.original)
+        return self._candidate(name, network, density), way
+
+    def _polish(self, best: Candidate, thin: Network, records: dict[str, list[Record]]) -> Candidate | None:
+        """The best rung once more with longer training; the caller keeps the better one."""
+        name = "final"
+        shape = next(
+            ((best.density, c, n) for d, c, n in RUNGS if d <= best.density * 1.0001), (best.density, *RUNGS[-1][1:])
+        )
+        longer = Recipe(name, (Train(self._epochs(10), 0.02, weight_decay=1e-4),), self._terms)
+        trained, way = execute(longer, thin, self.workshop, self.run, prefix=f"{name}-prune-", teacher=self.original)
+        candidate, shared = self._share(name, trained, shape, self._epochs(4))
+        records[name] = [*records[best.name][:2], *way, *shared]
+        return candidate
+
+    def _candidate(self, name: str, network: Network, density: float) -> Candidate:
+        packed = pack(network, self.dataset.normalisation, info=self.info, half=True)
+        engine = Engine(packed.data, threads=self.threads)
+        figures = self.run.value(
+            f"{name}-measured",
+            lambda: {
+                "validation": accuracy(engine, self.dataset.val, self.workshop.task),
+                "ms": float(np.median(milliseconds(engine, self.dataset.val.images[0], 0.3)))
+                if self.budget.max_latency is not None
+                else None,
+            },
+        )
+        candidate = Candidate(name, network, packed, density, figures["validation"], figures["ms"])
+        self.workshop.progress(
+            f"{name}: {len(packed.data):,} bytes, validation {self.workshop.task.metric_name} {100 * candidate.validation:.2f} %"
+            + (f", {candidate.ms:.3f} ms" if candidate.ms is not None else "")
+        )
+        return candidate
+
+    # -- latency -------------------------------------------------------------------------------------------------
+
+    def _slim(self) -> tuple[Network, list[Record]]:
+        """Removes filters until the dense network runs within the limit; the smallest such share of each group."""
+        limit = self.budget.max_latency
+        assert limit is not None
+        ratio = self.run.value("latency", lambda: {"ratio": self._latency_ratio(limit)})["ratio"]
+        if not ratio:
+            return self.original, []
+        recipe = Recipe("slim", (Rewrite("l1-filters", {"ratio": ratio}), Train(self._epochs(6), 0.02)), self._terms)
+        return execute(recipe, self.original, self.workshop, self.run, prefix="slim-")
+
+    def _latency_ratio(self, limit: float) -> float:
+        def fast_enough(ratio: float) -> bool:
+            network = self.original
+            if ratio:
+                try:
+                    plan = replace(L1Filters(), ratio=ratio).plan(network, self.workshop.calibration)
+                    network = apply(network, plan)
+                except PlanError:
+                    return False
+            engine = Engine(pack(network, self.dataset.normalisation, half=True).data, threads=self.threads)
+            ms = float(np.median(milliseconds(engine, self.dataset.val.images[0], 0.3)))
+            self.workshop.progress(f"latency with {100 * ratio:.0f} % of the filters removed: {ms:.3f} ms (limit {limit:g})")
+            return ms <= _MARGIN * limit
+
+        if fast_enough(0.0):
+            return 0.0
+        low, high = -1, len(_RATIOS) - 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if fast_enough(_RATIOS[middle]) else (middle, high)
+        return _RATIOS[high]

@@ -1,0 +1,150 @@
+"""The layers of a network that torch does not have, and the table of all layers that camfit knows.
+
+The table is what makes a network data: each layer is its kind's name and the constructor arguments listed here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from camfit.errors import ModelError
+from camfit.forms.sign import sign
+from camfit.network import Add, Concat
+
+
+class _SignThrough(torch.autograd.Function):
+    """sign(x) forward, gradient·1_{|x|≤1} backward (straight-through)."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(x)
+        return sign(x)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:  # type: ignore[no-untyped-def, override]
+        (x,) = ctx.saved_tensors
+        return gradient * (x.abs() <= 1).to(gradient.dtype)  # type: ignore[no-any-return]
+
+
+def binarize(x: Tensor) -> Tensor:
+    """sign(x), sign(0) = +1, with the straight-through gradient 1_{|x|≤1}."""
+    return _SignThrough.apply(x)  # type: ignore[no-any-return]
+
+
+def _scale_and_signs(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """(α as [cout, 1, 1], ±1) of a weight α·sign.
+
+    Sums of ±1 are exact in float32, sums of ±α are not: a filter that cancels must give zero, as it does in the engine, because
+    the next layer takes its sign. α is held constant, which leaves the weight's gradient as it is.
+    """
+    alpha = weight.detach().abs().flatten(1).amax(1)
+    signs = weight / alpha.clamp_min(torch.finfo(weight.dtype).tiny).reshape(-1, *[1] * (weight.dim() - 1))
+    return alpha[:, None, None], signs
+
+
+class BinaryConv2d(nn.Conv2d):
+    """XNOR-Net's convolution: (sign(I) ⊛ W) ⊙ K, W usually in the form :class:`~camfit.forms.Sign` (which brings α).
+
+    K is the channel mean of \\|I\\| under a box filter of the kernel's size when ``scale_input``, else 1. Padding
+    contributes zero. Rastegari, Ordonez, Redmon, Farhadi, ECCV 2016, eq. 11.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: tuple[int, int],
+        stride: tuple[int, int] = (1, 1),
+        padding: tuple[int, int] = (0, 0),
+        dilation: tuple[int, int] = (1, 1),
+        bias: bool = True,
+        scale_input: bool = True,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, 1, bias)
+        self.scale_input = scale_input
+
+    def forward(self, x: Tensor) -> Tensor:
+        alpha, signs = _scale_and_signs(self.weight)
+        y = F.conv2d(binarize(x), signs, None, self.stride, self.padding, self.dilation) * alpha  # type: ignore[arg-type]
+        if self.scale_input:
+            kh, kw = self.kernel_size
+            box = x.new_full((1, 1, kh, kw), 1.0 / (kh * kw))
+            y = y * F.conv2d(x.abs().mean(1, keepdim=True), box, None, self.stride, self.padding, self.dilation)  # type: ignore[arg-type]
+        return y if self.bias is None else y + self.bias[:, None, None]
+
+
+class BinaryLinear(nn.Linear):
+    """XNOR-Net's fully connected layer: (W·sign(I))·K, K the mean of \\|I\\| when ``scale_input``, else 1."""
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, scale_input: bool = True) -> None:
+        super().__init__(in_features, out_features, bias)
+        self.scale_input = scale_input
+
+    def forward(self, x: Tensor) -> Tensor:
+        alpha, signs = _scale_and_signs(self.weight)
+        y = F.linear(binarize(x), signs) * alpha.flatten()
+        if self.scale_input:
+            y = y * x.abs().mean(1, keepdim=True)
+        return y if self.bias is None else y + self.bias
+
+
+@dataclass(frozen=True)
+class LayerKind:
+    """A layer class with the constructor arguments that describe one."""
+
+    module: type[nn.Module]
+    fields: tuple[str, ...]
+
+
+_CONV = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation")
+_POOL = ("kernel_size", "stride", "padding", "ceil_mode")
+
+# Subclasses stand before their parents: the first match names a layer.
+LAYERS: dict[str, LayerKind] = {
+    "binary_conv2d": LayerKind(BinaryConv2d, (*_CONV, "bias", "scale_input")),
+    "binary_linear": LayerKind(BinaryLinear, ("in_features", "out_features", "bias", "scale_input")),
+    "conv2d": LayerKind(nn.Conv2d, (*_CONV, "groups", "bias")),
+    "linear": LayerKind(nn.Linear, ("in_features", "out_features", "bias")),
+    "batch_norm2d": LayerKind(nn.BatchNorm2d, ("num_features", "eps", "momentum")),
+    "batch_norm1d": LayerKind(nn.BatchNorm1d, ("num_features", "eps", "momentum")),
+    "relu": LayerKind(nn.ReLU, ()),
+    "relu6": LayerKind(nn.ReLU6, ()),
+    "max_pool2d": LayerKind(nn.MaxPool2d, _POOL),
+    "avg_pool2d": LayerKind(nn.AvgPool2d, (*_POOL, "count_include_pad")),
+    "global_avg_pool": LayerKind(nn.AdaptiveAvgPool2d, ("output_size",)),
+    "flatten": LayerKind(nn.Flatten, ("start_dim",)),
+    "softmax": LayerKind(nn.Softmax, ("dim",)),
+    "dropout": LayerKind(nn.Dropout, ("p",)),
+    "dropout2d": LayerKind(nn.Dropout2d, ("p",)),
+    "add": LayerKind(Add, ()),
+    "concat": LayerKind(Concat, ()),
+}
+
+
+def kind_of(layer: nn.Module) -> str:
+    """Name of the layer's kind; a :class:`ModelError` for a module that no network may hold."""
+    for name, kind in LAYERS.items():
+        if isinstance(layer, kind.module):
+            return name
+    raise ModelError(f"layer of type {type(layer).__name__}: camfit knows {', '.join(LAYERS)}")
+
+
+def describe(layer: nn.Module) -> tuple[str, dict[str, object]]:
+    """(kind, constructor arguments) of a layer."""
+    kind = kind_of(layer)
+    arguments = {field: getattr(layer, field) for field in LAYERS[kind].fields}
+    if "bias" in arguments:
+        arguments["bias"] = arguments["bias"] is not None
+    return kind, arguments
+
+
+def build(kind: str, arguments: dict[str, object]) -> nn.Module:
+    """The layer that ``describe`` described, with fresh parameters."""
+    if kind not in LAYERS:
+        raise ModelError(f"layer kind {kind!r}: expected one of {', '.join(LAYERS)}")
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()}
+    return LAYERS[kind].module(**values)

@@ -1,0 +1,97 @@
+"""How each form of a weight is written: (form number, payload) as docs/format.md lays down."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from camfit import _native
+from camfit.forms import Codebook, Hashed, Masked, Sign
+from camfit.pack.lower import Weight
+
+DENSE, HALF, CODEBOOK, HASHED, SIGN, SPARSE = range(6)
+FORM_NAMES = ("dense", "half", "codebook", "hashed", "sign", "sparse")
+CODERS = ("bits", "huffman", "range")
+
+# A sparse weight stores positions and values; a dense one values alone. Below this density positions are tried.
+_SPARSE_BELOW = 0.95
+
+
+@dataclass(frozen=True)
+class Payload:
+    """One weight as it stands in the file. ``parts`` says where its bytes go."""
+
+    form: int
+    shape: tuple[int, ...]
+    data: bytes
+    parts: dict[str, int]
+
+
+def encode(weight: Weight, *, coder: str, half: bool) -> Payload:
+    """Writes a weight in the form it lives in.
+
+    Args:
+        coder: entropy coder of codebook and sparse weights, ``range`` or ``huffman``.
+        half: store biases, scales and codebook values as binary16 (rounded to nearest).
+    """
+    shape = tuple(weight.values.shape)
+    if weight.role != "weight":
+        return _vector(weight, shape, half)
+    if isinstance(weight.form, Codebook):
+        assert weight.stored is not None
+        index = weight.form.index.reshape(shape[0], -1).to(torch.int32).numpy()
+        data, parts = _codebook(index, weight.stored.float().numpy(), coder, half, gap_bits=8 if len(shape) == 4 else 5)
+        return Payload(CODEBOOK, shape, data, parts)
+    if isinstance(weight.form, Hashed):
+        assert weight.stored is not None
+        buckets = weight.stored.float().numpy()
+        data = struct.pack("<II", weight.form.seed, len(buckets)) + buckets.astype("<f4").tobytes()
+        return Payload(HASHED, shape, data, {"buckets": 4 * len(buckets), "tables": 8})
+    if isinstance(weight.form, Sign):
+        assert weight.stored is not None
+        alpha = weight.stored.abs().mean(tuple(range(1, len(shape)))).float().numpy().astype("<f4").tobytes()
+        bits = np.packbits((weight.stored >= 0).numpy().reshape(-1), bitorder="little").tobytes()
+        return Payload(SIGN, shape, alpha + bits, {"signs": len(bits), "scales": len(alpha)})
+    dense = weight.values.float().numpy()
+    if isinstance(weight.form, Masked) or np.count_nonzero(dense) < _SPARSE_BELOW * dense.size:
+        sparse = _sparse(dense.reshape(shape[0], -1), coder)
+        if len(sparse[0]) < dense.nbytes:
+            return Payload(SPARSE, shape, *sparse)
+    return Payload(DENSE, shape, dense.astype("<f4").tobytes(), {"values": dense.nbytes})
+
+
+def _codebook(index: np.ndarray, codebook: np.ndarray, coder: str, half: bool, gap_bits: int) -> tuple[bytes, dict[str, int]]:
+    sizes: dict[str, int]
+    data, sizes = _native.encode_codebook(np.ascontiguousarray(index), codebook.astype(np.float32), coder, gap_bits, half)
+    return data, {"codes": sizes["codes"], "indices": sizes["indices"], "codebooks": sizes["codebook"], "tables": sizes["header"]}
+
+
+def _sparse(dense: np.ndarray, coder: str) -> tuple[bytes, dict[str, int]]:
+    """Positions as a codebook payload of the one value 1, then the values in row-major order."""
+    alive = dense != 0
+    positions, parts = _codebook(np.where(alive, 0, -1).astype(np.int32), np.ones(1, np.float32), coder, True, gap_bits=8)
+    values = dense[alive].astype("<f4").tobytes()
+    data = struct.pack("<I", len(positions)) + positions + values
+    return data, {"values": len(values), "indices": parts["indices"], "tables": len(data) - len(values) - parts["indices"]}
+
+
+def _vector(weight: Weight, shape: tuple[int, ...], half: bool) -> Payload:
+    values = weight.values.float().numpy()
+    if half and bool(np.isfinite(values.astype(np.float16)).all()):
+        return Payload(HALF, shape, values.astype("<f2").tobytes(), {"biases and scales": 2 * values.size})
+    return Payload(DENSE, shape, values.astype("<f4").tobytes(), {"biases and scales": values.nbytes})
+
+
+def stored_values(weight: Weight, *, half: bool) -> Tensor:
+    """The values that the engine will compute with, after the rounding that ``half`` brings."""
+    if half and weight.role != "weight":
+        rounded = weight.values.half().float()
+        return rounded if bool(rounded.isfinite().all()) else weight.values
+    if half and isinstance(weight.form, Codebook):
+        assert weight.stored is not None
+        return weight.form(weight.stored.half().float())  # type: ignore[no-any-return]
+    return weight.values

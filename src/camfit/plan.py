@@ -1,0 +1,127 @@
+"""What a method wants done to a network, as data: printable, comparable, saved, checked before anything changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from camfit.forms import Form
+
+
+@dataclass(frozen=True)
+class KeepChannels:
+    """Keep only these channels of a channel group (named by :class:`camfit.graph.Graph`); the rest are removed everywhere."""
+
+    group: str
+    keep: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"keep {len(self.keep)} channels of group {self.group!r}"
+
+
+@dataclass(frozen=True, eq=False)
+class Constrain:
+    """The layer's weight lives in ``form`` from now on.
+
+    ``stored`` is the initial stored tensor (centroids, buckets, latent weight); None takes the present weight.
+    """
+
+    layer: str
+    form: Form
+    stored: Tensor | None = None
+
+    def __str__(self) -> str:
+        return f"constrain {self.layer!r} to form {self.form.name}"
+
+
+@dataclass(frozen=True, eq=False)
+class Replace:
+    """Put another layer at this path. It has the old one's inputs and output shape, and takes over no values by itself."""
+
+    layer: str
+    by: nn.Module
+
+    def __str__(self) -> str:
+        return f"replace {self.layer!r} by {_named(self.by)}"
+
+
+@dataclass(frozen=True, eq=False)
+class Insert:
+    """Put a new one-input layer, called ``name``, before the layer ``before``."""
+
+    before: str
+    name: str
+    layer: nn.Module
+
+    def __str__(self) -> str:
+        return f"insert {self.name!r} ({_named(self.layer)}) before {self.before!r}"
+
+
+@dataclass(frozen=True)
+class Remove:
+    """Take a one-input layer out; its readers read its input."""
+
+    layer: str
+
+    def __str__(self) -> str:
+        return f"remove {self.layer!r}"
+
+
+@dataclass(frozen=True, eq=False)
+class SetValues:
+    """Set a parameter or buffer, named as in ``state_dict`` of the dense network (``conv1.weight``)."""
+
+    name: str
+    values: Tensor
+
+    def __str__(self) -> str:
+        return f"set {self.name!r} {list(self.values.shape)}"
+
+
+def _named(layer: nn.Module) -> str:
+    """The layer on one line, whatever the form of its weight."""
+    return f"{type(layer).__name__.removeprefix('Parametrized')}({layer.extra_repr()})"
+
+
+Edit = KeepChannels | Constrain | Replace | Insert | Remove | SetValues
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Edits in the order of their application, and why.
+
+    Attributes:
+        method: name of the method that made the plan.
+        edits: what to do.
+        reason: one sentence for the report.
+        notes: figures for the report, by layer or group: what was measured or decided there.
+    """
+
+    method: str
+    edits: tuple[Edit, ...]
+    reason: str = ""
+    notes: dict[str, dict[str, float | int | str]] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Edit]:
+        return iter(self.edits)
+
+    def __len__(self) -> int:
+        return len(self.edits)
+
+    def __str__(self) -> str:
+        lines = [f"{self.method}: {self.reason}" if self.reason else self.method]
+        return "\n".join([*lines, *(f"  {edit}" for edit in self.edits)])
+
+    def same_as(self, other: Plan) -> bool:
+        """True when both hold the same edits with equal tensors."""
+        from camfit.storage import plan_parts
+
+        mine, theirs = plan_parts(self), plan_parts(other)
+        return (
+            mine[0] == theirs[0]
+            and mine[1].keys() == theirs[1].keys()
+            and all(torch.equal(value, theirs[1][name]) for name, value in mine[1].items())
+        )

@@ -1,0 +1,348 @@
+"""The only place that changes a network: ``apply(network, plan)`` returns a new one and leaves the old bit-identical.
+
+A plan takes effect as a whole or not at all. A contradiction raises :class:`~camfit.errors.PlanError`, which names both
+sides: the edit that does not fit, and the earlier edit of the plan or the form that an earlier plan left behind.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from camfit.cut import blank, cut
+from camfit.errors import ModelError, PlanError
+from camfit.forms import Codebook, Form, Hashed, Masked, Sign, attach, form_of, stored_of
+from camfit.graph import ChannelGroup, Graph
+from camfit.layers import BinaryConv2d, BinaryLinear, kind_of
+from camfit.network import INPUT, Network, Node
+from camfit.plan import Constrain, Insert, KeepChannels, Plan, Remove, Replace, SetValues
+
+T = TypeVar("T")
+
+_VALUES = ("weight", "bias", "running_mean", "running_var")
+
+
+def apply(network: Network, plan: Plan) -> Network:
+    """A new network with the plan's edits made, in order. The given one stays bit-identical.
+
+    Raises:
+        PlanError: the plan does not fit the network, or two edits contradict each other; names both.
+    """
+    return _Surgeon(network, plan).operate()
+
+
+def check(network: Network, plan: Plan) -> None:
+    """Raises the :class:`PlanError` that :func:`apply` would raise; changes nothing."""
+    apply(network, plan)
+
+
+def masked(network: Network, plan: Plan) -> Network:
+    """A new network of the same shapes in which the channels that the plan removes are zero instead.
+
+    Their producers' weights, biases and batch-norm values (scale, shift, running mean) are zeroed. In evaluation it
+    computes the same function as ``apply(network, plan)``.
+
+    Raises:
+        PlanError: the plan holds other edits than ``KeepChannels``; or a removed channel feeds a binary layer or a sign
+            weight, for which a zero is not an absence (sign(0) = +1, and α is a mean over all inputs).
+    """
+    apply(network, plan)
+    result, graph = network.clone(), Graph.of(network)
+    removals: list[tuple[ChannelGroup, tuple[int, ...]]] = []
+    for edit in plan:
+        if not isinstance(edit, KeepChannels):
+            raise PlanError(f"{plan.method} ({edit}): only channels that are removed can be masked instead")
+        group = graph.group(edit.group)
+        gone = [channel for channel in range(len(group)) if channel not in set(edit.keep)]
+        for slot in group.consumers if gone else ():
+            layer = result.layer(slot.layer)
+            if isinstance(layer, BinaryConv2d | BinaryLinear) or isinstance(form_of(layer), Sign):
+                raise PlanError(
+                    f"{plan.method} ({edit}): layer {slot.layer!r} reads signs or has sign weights; "
+                    "a zeroed channel is not an absent one there"
+                )
+        removals.append((group, tuple(gone)))
+    blank(result, removals)
+    return result
+
+
+class _Surgeon:
+    """Makes one plan's edits on a copy of one network."""
+
+    def __init__(self, network: Network, plan: Plan) -> None:
+        self.plan = plan
+        self.network = network.clone()
+        self.output = self._output("the network does not run even before the plan")
+        self.like = next(self.network.parameters(), torch.empty(0))
+        # Numbers of the edits made so far, by the layer, value or group that they touched.
+        self.touched: dict[str, list[int]] = {}
+
+    def operate(self) -> Network:
+        number = 0
+        while number < len(self.plan.edits):
+            edit = self.plan.edits[number]
+            if isinstance(edit, KeepChannels):
+                stop = number
+                while stop < len(self.plan.edits) and isinstance(self.plan.edits[stop], KeepChannels):
+                    stop += 1
+                self._keep_channels(range(number, stop))
+                number = stop
+                continue
+            if isinstance(edit, Constrain):
+                self._constrain(number, edit)
+            elif isinstance(edit, Replace):
+                self._replace(number, edit)
+            elif isinstance(edit, Insert):
+                self._insert(number, edit)
+            elif isinstance(edit, Remove):
+                self._remove(number, edit)
+            else:
+                self._set_values(number, edit)
+            number += 1
+        self._finish()
+        return self.network
+
+    # -- errors ------------------------------------------------------------------------------------------------
+
+    def _error(self, number: int, why: str, *layers: str | None) -> PlanError:
+        """The error of one edit; names the plan's earlier edits on these layers, if any."""
+        earlier = sorted(
+            {n for layer in layers if layer is not None for n in self.touched.get(layer, []) if n < number}
+        )
+        after = f" (after edit {earlier[-1] + 1}: {self.plan.edits[earlier[-1]]})" if earlier else ""
+        return PlanError(f"{self.plan.method}, edit {number + 1} ({self.plan.edits[number]}){after}: {why}")
+
+    def _touch(self, number: int, *names: str) -> None:
+        for name in names:
+            self.touched.setdefault(name, []).append(number)
+
+    def _layer(self, number: int, path: str) -> nn.Module:
+        try:
+            return self.network.layer(path)
+        except ModelError as error:
+            raise self._error(number, str(error), path) from error
+
+    def _output(self, otherwise: str) -> tuple[int, ...]:
+        """Shape of the network's output."""
+        return self._try(self.network.shapes, otherwise)[self.network.nodes[-1].name]
+
+    def _try(self, run: Callable[[], T], otherwise: str) -> T:
+        """Runs the network; where torch fails, a PlanError that says ``otherwise`` and why."""
+        try:
+            return run()
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            raise PlanError(f"{self.plan.method}: {otherwise}: {str(error).splitlines()[0]}") from error
+
+    # -- the edits ---------------------------------------------------------------------------------------------
+
+    def _keep_channels(self, numbers: Iterable[int]) -> None:
+        """Several groups at once: none of these edits moves another group's channels."""
+        graph = self._try(lambda: Graph.of(self.network), "the network does not run when its channels are to be cut")
+        removals: list[tuple[ChannelGroup, tuple[int, ...]]] = []
+        for number in numbers:
+            edit = self.plan.edits[number]
+            assert isinstance(edit, KeepChannels)
+            if f"group {edit.group}" in self.touched:
+                why = "one plan may cut a group once; join the two edits into one"
+                raise self._error(number, why, f"group {edit.group}")
+            try:
+                group = graph.group(edit.group)
+            except PlanError as error:
+                cause = graph.frozen[edit.group].cause if edit.group in graph.frozen else None
+                raise self._error(number, str(error), edit.group, cause) from error
+            keep = edit.keep
+            if not keep:
+                raise self._error(number, f"nothing would remain of {len(group)} channels; expected at least one")
+            if len(set(keep)) != len(keep):
+                twice = next(channel for channel in keep if keep.count(channel) > 1)
+                raise self._error(number, f"channel {twice} is listed twice; expected each at most once")
+            if min(keep) < 0 or max(keep) >= len(group):
+                wrong = min(keep) if min(keep) < 0 else max(keep)
+                raise self._error(number, f"no channel {wrong}; the group has channels 0 to {len(group) - 1}")
+            kept = set(keep)
+            removals.append((group, tuple(channel for channel in range(len(group)) if channel not in kept)))
+            self._touch(number, f"group {edit.group}", *dict.fromkeys(slot.layer for slot in group.slots))
+        cut(self.network, removals)
+
+    def _constrain(self, number: int, edit: Constrain) -> None:
+        layer = self._layer(number, edit.layer)
+        if not isinstance(layer, nn.Conv2d | nn.Linear):
+            raise self._error(number, f"{kind_of(layer)} has no weight that could take a form", edit.layer)
+        form, earlier = copy.deepcopy(edit.form), form_of(layer)
+        form.origin = self.plan.method
+        binary = isinstance(layer, BinaryConv2d | BinaryLinear)
+        if binary and not isinstance(form, Sign):
+            origin = f" ({earlier.origin})" if earlier is not None and earlier.origin else ""
+            raise self._error(number, f"the layer is binary{origin}: its weight must stay in form sign", edit.layer)
+        if isinstance(form, Sign) and isinstance(earlier, Sign):
+            raise self._error(
+                number, f"its weight is binary already ({earlier.origin or 'an earlier edit'})", edit.layer
+            )
+        weight, present = layer.weight.detach(), stored_of(layer)
+        form = form.to(weight.device)
+        try:
+            stored = (present if edit.stored is None else edit.stored).detach().to(present)
+            form, stored = form.after(earlier, stored)
+            self._fits(form, stored, weight)
+        except PlanError as error:
+            raise self._error(number, str(error), edit.layer) from error
+        except (RuntimeError, IndexError) as error:
+            why = f"the form does not fit a weight of shape {list(weight.shape)}: {str(error).splitlines()[0]}"
+            raise self._error(number, why, edit.layer) from error
+        attach(layer, form, stored)
+        self._touch(number, edit.layer)
+
+    @staticmethod
+    def _fits(form: Form, stored: Tensor, weight: Tensor) -> None:
+        """Raises PlanError unless the form makes a finite weight of the right shape out of the stored tensor."""
+        expected: tuple[int, ...] = tuple(weight.shape)
+        if isinstance(form, Codebook):
+            expected = (form.entries,)
+        elif isinstance(form, Hashed):
+            expected = (form.buckets,)
+        if tuple(stored.shape) != expected:
+            found = f"a stored tensor of shape {list(stored.shape)}"
+            raise PlanError(f"form {form.name} with {found}, expected {list(expected)}")
+        if isinstance(form, Masked) and form.mask.shape != weight.shape:
+            raise PlanError(f"a mask of shape {list(form.mask.shape)}, expected the weight's {list(weight.shape)}")
+        with torch.no_grad():
+            made = form(stored)
+        if made.shape != weight.shape:
+            found = f"a weight of shape {list(made.shape)}"
+            raise PlanError(f"form {form.name} makes {found}, expected {list(weight.shape)}")
+        if not bool(made.isfinite().all()):
+            raise PlanError("the new weight holds values that are not finite")
+
+    def _replace(self, number: int, edit: Replace) -> None:
+        old = self._layer(number, edit.layer)
+        self._known(number, edit.by)
+        for earlier in self.touched.get(edit.layer, []):
+            if isinstance(self.plan.edits[earlier], Replace):
+                raise self._error(number, "one plan may replace a layer once", edit.layer)
+        form = form_of(old) if isinstance(old, nn.Conv2d | nn.Linear) else None
+        if form is not None:
+            origin = form.origin or "an earlier edit"
+            why = f"it would discard the form {form.name} ({origin}) of the layer's weight"
+            raise self._error(number, why, edit.layer)
+        if isinstance(old, BinaryConv2d | BinaryLinear):
+            raise self._error(number, "the layer is binary already", edit.layer)
+        for new, present, what in zip(_widths(edit.by), _widths(old), ("input", "output"), strict=False):
+            if new != present:
+                why = f"the new layer has {new} {what} channels, the old one {present}"
+                raise self._error(number, why, edit.layer)
+        self.network = self.network.with_nodes(self.network.nodes, {edit.layer: self._copy(edit.by)})
+        self._touch(number, edit.layer)
+
+    def _insert(self, number: int, edit: Insert) -> None:
+        self._layer(number, edit.before)
+        self._known(number, edit.layer)
+        calls = self.network.calls(edit.before)
+        if len(calls[0].inputs) != 1:
+            raise self._error(
+                number, f"layer {edit.before!r} has {len(calls[0].inputs)} inputs; expected one", edit.before
+            )
+        paths = {*self.network.layer_paths(), *(node.name for node in self.network.nodes), INPUT}
+        if any(p == edit.name or p.startswith(f"{edit.name}.") or edit.name.startswith(f"{p}.") for p in paths):
+            raise self._error(number, f"the name {edit.name!r} is taken", edit.name)
+        if not edit.name or not all(edit.name.split(".")):
+            raise self._error(number, f"{edit.name!r} is no path; expected names joined by dots")
+        nodes: list[Node] = []
+        for node in self.network.nodes:
+            if node in calls:
+                place = calls.index(node)
+                name = edit.name if place == 0 else f"{edit.name}@{place + 1}"
+                nodes.append(Node(name, edit.name, node.inputs))
+                nodes.append(Node(node.name, node.layer, (name,)))
+            else:
+                nodes.append(node)
+        self.network = self.network.with_nodes(tuple(nodes), {edit.name: self._copy(edit.layer)})
+        self._touch(number, edit.name, edit.before)
+
+    def _remove(self, number: int, edit: Remove) -> None:
+        self._layer(number, edit.layer)
+        source: dict[str, str] = {}
+        for call in self.network.calls(edit.layer):
+            if len(call.inputs) != 1:
+                raise self._error(number, f"the layer has {len(call.inputs)} inputs; expected one", edit.layer)
+            source[call.name] = source.get(call.inputs[0], call.inputs[0])
+        nodes = [
+            Node(node.name, node.layer, tuple(source.get(name, name) for name in node.inputs))
+            for node in self.network.nodes
+            if node.layer != edit.layer
+        ]
+        last = self.network.nodes[-1].name
+        output = source.get(last, last)
+        if output == INPUT:
+            raise self._error(number, "no layer would remain", edit.layer)
+        # The last node's value is the network's output; nothing behind it is read.
+        end = next(place for place, node in enumerate(nodes) if node.name == output)
+        self.network = self.network.with_nodes(tuple(nodes[: end + 1]), {})
+        self._touch(number, edit.layer)
+
+    def _set_values(self, number: int, edit: SetValues) -> None:
+        path, _, leaf = edit.name.rpartition(".")
+        layer = self._layer(number, path)
+        if f"values {edit.name}" in self.touched:
+            raise self._error(number, "one plan may set a tensor once", f"values {edit.name}")
+        target = dict(layer.named_buffers(recurse=False)) | dict(layer.named_parameters(recurse=False))
+        form = form_of(layer) if leaf == "weight" and isinstance(layer, nn.Conv2d | nn.Linear) else None
+        if form is not None:
+            target["weight"] = stored_of(layer)
+        if leaf not in _VALUES or target.get(leaf) is None:
+            raise self._error(number, f"layer {path!r} ({kind_of(layer)}) has no values {leaf!r}", path)
+        if form is not None and not isinstance(form, Masked):
+            raise self._error(
+                number, f"the weight lives in form {form.name} ({form.origin or 'an earlier edit'})", path
+            )
+        values = edit.values.detach().to(target[leaf])
+        if values.shape != target[leaf].shape:
+            why = f"values of shape {list(values.shape)}, expected {list(target[leaf].shape)}"
+            raise self._error(number, why, path)
+        if not bool(values.isfinite().all()):
+            raise self._error(number, "some values are not finite", path)
+        if isinstance(form, Masked) and bool(values[~form.mask].any()):
+            count = int((values[~form.mask] != 0).sum())
+            why = f"it would revive {count} weights pruned by {form.origin or 'an earlier edit'}"
+            raise self._error(number, why, path)
+        with torch.no_grad():
+            target[leaf].copy_(values)
+        self._touch(number, path, f"values {edit.name}")
+
+    def _finish(self) -> None:
+        for path, layer in self.network.layers():
+            if isinstance(layer, BinaryConv2d | BinaryLinear) and not isinstance(form_of(layer), Sign):
+                raise PlanError(
+                    f"{self.plan.method}: layer {path!r} is {kind_of(layer)} but its weight is not in form sign; "
+                    "expected an edit that constrains it"
+                )
+        output = self._output("after its edits the network does not run")
+        if output != self.output:
+            found, expected = list(output), list(self.output)
+            raise PlanError(f"{self.plan.method}: the network's output would be {found}, expected {expected} as before")
+
+    # -- helpers -----------------------------------------------------------------------------------------------
+
+    def _known(self, number: int, layer: nn.Module) -> None:
+        try:
+            kind_of(layer)
+        except ModelError as error:
+            raise self._error(number, str(error)) from error
+
+    def _copy(self, layer: nn.Module) -> nn.Module:
+        """The plan's layer is data: the network gets a copy, in its own precision and on its own device."""
+        return copy.deepcopy(layer).to(device=self.like.device, dtype=self.like.dtype).train(self.network.training)
+
+
+def _widths(layer: nn.Module) -> tuple[int, ...]:
+    """(input, output) channels of a layer that fixes them."""
+    if isinstance(layer, nn.Conv2d):
+        return (layer.in_channels, layer.out_channels)
+    if isinstance(layer, nn.Linear):
+        return (layer.in_features, layer.out_features)
+    if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d):
+        return (layer.num_features, layer.num_features)
+    return ()

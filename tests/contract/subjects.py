@@ -1,0 +1,56 @@
+"""What the laws run over: every planner of the catalogue with its default options, on small networks of every kind."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import torch
+from torch import nn
+
+from camfit import catalog
+from camfit.method import Calibration, Planner
+from camfit.network import Network
+from camfit.storage import network_bytes, network_from_bytes
+from camfit.trace import trace
+from camfit.zoo import digits_cnn, fire_small, lenet_300_100, mobilenet_v1, resnet20
+
+CLASSES = 4
+SHAPE = (2, 12, 12)
+MODELS: Mapping[str, Callable[[], nn.Module]] = MappingProxyType(
+    {
+        "chain": lambda: digits_cnn.build(SHAPE, CLASSES),
+        "perceptron": lambda: lenet_300_100.build(SHAPE, CLASSES),
+        "residual": lambda: resnet20.build(SHAPE, CLASSES, depth=8, width=6),
+        "depthwise": lambda: mobilenet_v1.build(SHAPE, CLASSES, width=0.1),
+        "concat": lambda: fire_small.build(SHAPE, CLASSES, width=8),
+    }
+)
+PLANNERS = tuple(name for name, entry in catalog.methods().items() if isinstance(entry.options(), Planner))
+
+
+def small_network(kind: str) -> Network:
+    """An untrained network with batch-norm statistics of its own; the same at every call."""
+    return network_from_bytes(_traced(kind), kind)
+
+
+@functools.cache
+def _traced(kind: str) -> bytes:
+    torch.manual_seed(7)
+    network = trace(MODELS[kind](), SHAPE)
+    with torch.no_grad():
+        for _, layer in network.layers():
+            if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d):
+                assert layer.running_mean is not None and layer.running_var is not None
+                layer.running_mean.normal_(0, 0.2)
+                layer.running_var.uniform_(0.5, 1.5)
+                layer.weight.uniform_(0.5, 1.5)
+    return network_bytes(network)
+
+
+def planner(name: str) -> Planner:
+    """The method with its default options."""
+    found = catalog.find(name).options()
+    assert isinstance(found, Planner)
+    return found

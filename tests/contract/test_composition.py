@@ -1,0 +1,66 @@
+"""Law 5: every ordered pair of methods composes, or is refused with an error that names both."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from contract.subjects import MODELS, PLANNERS, planner, small_network
+
+from camfit.errors import PlanError
+from camfit.method import Calibration
+from camfit.storage import network_bytes
+from camfit.surgery import apply
+
+
+@pytest.mark.parametrize("second", PLANNERS)
+@pytest.mark.parametrize("first", PLANNERS)
+@pytest.mark.parametrize("kind", MODELS)
+def test_two_methods_compose_or_the_second_is_refused_by_name(
+    kind: str, first: str, second: str, calibration: Calibration
+) -> None:
+    network = small_network(kind)
+    halfway = apply(network, planner(first).plan(network, calibration))
+    before = network_bytes(halfway)
+    try:
+        done = apply(halfway, planner(second).plan(halfway, calibration))
+    except PlanError as error:
+        assert first in str(error), f"does not name {first}: {error}"
+        assert second in str(error), f"does not name {second}: {error}"
+    else:
+        with torch.no_grad():
+            outputs = done(calibration.inputs)
+        assert outputs.shape == network(calibration.inputs).shape
+        assert bool(outputs.isfinite().all())
+    assert network_bytes(halfway) == before
+
+
+COMPOSE = (
+    ("l1-filters", "weight-sharing"),
+    ("l1-filters", "xnor-net"),
+    ("l1-filters", "hashednets"),
+    ("magnitude", "weight-sharing"),
+    ("magnitude", "l1-filters"),
+    ("weight-sharing", "magnitude"),
+    ("xnor-net", "l1-filters"),
+)
+REFUSED = (
+    ("hashednets", "l1-filters"),
+    ("hashednets", "weight-sharing"),
+    ("hashednets", "xnor-net"),
+    ("magnitude", "hashednets"),
+    ("magnitude", "xnor-net"),
+    ("weight-sharing", "xnor-net"),
+    ("xnor-net", "magnitude"),
+    ("xnor-net", "xnor-net"),
+)
+
+
+@pytest.mark.parametrize(("first", "second"), [*COMPOSE, *REFUSED])
+def test_which_pairs_compose_is_known(first: str, second: str, calibration: Calibration) -> None:
+    network = small_network("chain")
+    halfway = apply(network, planner(first).plan(network, calibration))
+    if (first, second) in COMPOSE:
+        apply(halfway, planner(second).plan(halfway, calibration))
+    else:
+        with pytest.raises(PlanError):
+            apply(halfway, planner(second).plan(halfway, calibration))

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from networks import random_network, with_forms
+from torch import nn
+
+from camfit.errors import PlanError
+from camfit.forms import Hashed, attach
+from camfit.graph import Graph
+from camfit.network import INPUT, Add, Concat, Network, Node
+from camfit.storage import network_bytes
+
+
+def build(shape: tuple[int, ...], *calls: tuple[str, nn.Module | None, tuple[str, ...]]) -> Network:
+    """A network of (node, layer or None for the layer of that name already placed, inputs); ``a@2`` calls layer ``a``."""
+    layers = {name: layer for name, layer, _ in calls if layer is not None}
+    return Network(tuple(Node(name, name.split("@")[0], inputs) for name, _, inputs in calls), layers, shape)
+
+
+def slots(graph: Graph, group: str) -> dict[str, tuple[tuple[int, ...], ...]]:
+    return {f"{slot.layer}.{slot.dimension}": slot.positions for slot in graph.group(group).slots}
+
+
+def test_a_chain_ties_producer_norm_and_reader_and_flatten_repeats_each_channel() -> None:
+    graph = Graph.of(
+        build(
+            (1, 4, 4),
+            ("conv", nn.Conv2d(1, 3, 3, padding=1), (INPUT,)),
+            ("norm", nn.BatchNorm2d(3), ("conv",)),
+            ("relu", nn.ReLU(), ("norm",)),
+            ("pool", nn.MaxPool2d(2), ("relu",)),
+            ("flatten", nn.Flatten(), ("pool",)),
+            ("fc", nn.Linear(12, 2), ("flatten",)),
+        )
+    )
+    assert [group.name for group in graph.groups] == ["conv"]
+    assert slots(graph, "conv") == {
+        "conv.out": ((0,), (1,), (2,)),
+        "norm.out": ((0,), (1,), (2,)),
+        "fc.in": ((0, 1, 2, 3), (4, 5, 6, 7), (8, 9, 10, 11)),
+    }
+    assert graph.shapes["flatten"] == (12,)
+    assert str(graph.groups[0]) == "group 'conv': 3 channels at conv.out, norm.out, fc.in ×4"
+    assert graph.frozen_reasons == {"fc": "its channels reach the network's output"}
+    assert str(graph).splitlines()[1] == "frozen 'fc': its channels reach the network's output"
+
+
+def test_an_addition_ties_both_sides_into_one_group_named_after_the_first_producer() -> None:
+    graph = Graph.of(
+        build(
+            (1, 4, 4),
+            ("stem", nn.Conv2d(1, 2, 1), (INPUT,)),
+            ("inner", nn.Conv2d(2, 5, 1), ("stem",)),
+            ("outer", nn.Conv2d(5, 2, 1), ("inner",)),
+            ("add", Add(), ("outer", "stem")),
+            ("head", nn.Conv2d(2, 3, 1), ("add",)),
+        )
+    )
+    assert [(group.name, len(group)) for group in graph.groups] == [("stem", 2), ("inner", 5)]
+    assert list(slots(graph, "stem")) == ["stem.out", "inner.in", "outer.out", "head.in"]
+    assert [slot.layer for slot in graph.group("stem").producers] == ["stem", "outer"]
+    assert [group.name for group in graph.groups_of("outer")] == ["stem"]
+
+
+def test_a_concatenation_keeps_its_parts_separate_at_shifted_places() -> None:
+    graph = Graph.of(
+        build(
+            (1, 4, 4),
+            ("a", nn.Conv2d(1, 2, 1), (INPUT,)),
+            ("b", nn.Conv2d(1, 3, 1), (INPUT,)),
+            ("concat", Concat(), ("a", "b")),
+            ("head", nn.Conv2d(5, 2, 1), ("concat",)),
+        )
+    )
+    assert slots(graph, "a") == {"a.out": ((0,), (1,)), "head.in": ((0,), (1,))}
+    assert slots(graph, "b") == {"b.out": ((0,), (1,), (2,)), "head.in": ((2,), (3,), (4,))}
+
+
+def test_a_layer_added_to_a_concatenation_falls_into_a_group_for_each_part() -> None:
+    graph = Graph.of(
+        build(
+            (1, 4, 4),
+            ("whole", nn.Conv2d(1, 5, 1), (INPUT,)),
+            ("a", nn.Conv2d(1, 2, 1), (INPUT,)),
+            ("b", nn.Conv2d(1, 3, 1), (INPUT,)),
+            ("concat", Concat(), ("a", "b")),
+            ("add", Add(), ("whole", "concat")),
+            ("head", nn.Conv2d(5, 2, 1), ("add",)),
+        )
+    )
+    assert [(group.name, len(group)) for group in graph.groups] == [("whole", 2), ("whole#2", 3)]
+    assert slots(graph, "whole#2") == {
+        "whole.out": ((2,), (3,), (4,)),
+        "b.out": ((0,), (1,), (2,)),
+        "head.in": ((2,), (3,), (4,)),
+    }
+
+
+def test_a_depthwise_convolution_ties_each_input_to_its_outputs() -> None:
+    graph = Graph.of(
+        build(
+            (1, 4, 4),
+            ("conv", nn.Conv2d(1, 3, 1), (INPUT,)),
+            ("deep", nn.Conv2d(3, 6, 3, groups=3), ("conv",)),
+            ("point", nn.Conv2d(6, 4, 1), ("deep",)),
+            ("head", nn.Conv2d(4, 2, 1), ("point",)),
+        )
+    )
+    assert [group.name for group in graph.groups] == ["conv", "point"]
+    assert slots(graph, "conv") == {
+        "conv.out": ((0,), (1,), (2,)),
+        "deep.in": ((0,), (1,), (2,)),
+        "deep.out": ((0, 1), (2, 3), (4, 5)),
+        "point.in": ((0, 1), (2, 3), (4, 5)),
+    }
+
+
+def test_a_grouped_convolution_couples_equal_places_of_its_groups() -> None:
+    graph = Graph.of(
+        build(
+            (1, 4, 4),
+            ("conv", nn.Conv2d(1, 4, 1), (INPUT,)),
+            ("grouped", nn.Conv2d(4, 6, 1, groups=2), ("conv",)),
+            ("head", nn.Conv2d(6, 2, 1), ("grouped",)),
+        )
+    )
+    assert slots(graph, "conv") == {"conv.out": ((0, 2), (1, 3)), "grouped.in": ((0, 2), (1, 3))}
+    assert slots(graph, "grouped") == {
+        "grouped.out": ((0, 3), (1, 4), (2, 5)),
+        "head.in": ((0, 3), (1, 4), (2, 5)),
+    }
+
+
+def test_a_shared_layer_ties_its_calls() -> None:
+    graph = Graph.of(
+        build(
+            (2, 4, 4),
+            ("left", nn.Conv2d(2, 3, 1), (INPUT,)),
+            ("right", nn.Conv2d(2, 3, 1), (INPUT,)),
+            ("shared", nn.Conv2d(3, 4, 1), ("left",)),
+            ("shared@2", None, ("right",)),
+            ("concat", Concat(), ("shared", "shared@2")),
+            ("head", nn.Conv2d(8, 2, 1), ("concat",)),
+        )
+    )
+    assert list(slots(graph, "left")) == ["left.out", "right.out", "shared.in"]
+    assert slots(graph, "shared") == {
+        "shared.out": ((0,), (1,), (2,), (3,)),
+        "head.in": ((0, 4), (1, 5), (2, 6), (3, 7)),
+    }
+
+
+def test_what_touches_the_image_a_softmax_or_a_hash_is_frozen_with_its_reason() -> None:
+    network = build(
+        (2, 1, 1),
+        ("deep", nn.Conv2d(2, 2, 1, groups=2), (INPUT,)),
+        ("side", nn.Conv2d(2, 3, 1), (INPUT,)),
+        ("concat", Concat(), (INPUT, "side")),
+        ("whole", nn.Conv2d(2, 5, 1), ("deep",)),
+        ("add", Add(), ("concat", "whole")),
+        ("flatten", nn.Flatten(), ("add",)),
+        ("fc1", nn.Linear(5, 4), ("flatten",)),
+        ("softmax", nn.Softmax(1), ("fc1",)),
+        ("fc2", nn.Linear(4, 6), ("softmax",)),
+        ("fc3", nn.Linear(6, 3), ("fc2",)),
+    )
+    form = Hashed((3, 6), 5, seed=1)
+    form.origin = "hashednets"
+    attach(network.layer("fc3"), form, torch.ones(5))
+    graph = Graph.of(network)
+    assert graph.frozen_reasons == {
+        "deep": "its channels are tied to the network's input",
+        "whole": "its channels are tied to the network's input (2 of 5 channels)",
+        "fc1": "its channels reach the soft-max 'softmax'",
+        "fc2": "the weight of 'fc3' is hashed by hashednets, and its values hang on their positions",
+        "fc3": "its channels reach the network's output",
+    }
+    assert [(group.name, len(group)) for group in graph.groups] == [("side", 3)]
+    with pytest.raises(PlanError, match="no channel group 'fc2': the weight of 'fc3' is hashed by hashednets"):
+        graph.group("fc2")
+    with pytest.raises(PlanError, match="no channel group 'nothing'; the network has 'side'"):
+        graph.group("nothing")
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_groups_partition_the_channels_that_are_not_frozen(seed: int) -> None:
+    network = with_forms(random_network(seed), seed)
+    before = network_bytes(network)
+    graph = Graph.of(network)
+    assert network_bytes(network) == before
+    places: dict[tuple[str, str], list[int]] = {}
+    for group in graph.groups:
+        assert len(group) >= 1
+        for slot in group.slots:
+            assert len(slot.positions) == len(group)
+            assert {len(positions) for positions in slot.positions} == {slot.width}
+            places.setdefault((slot.layer, slot.dimension), []).extend(p for each in slot.positions for p in each)
+    assert len({group.name for group in graph.groups}) == len(graph.groups)
+    for path, layer in network.layers():
+        if isinstance(layer, nn.Conv2d | nn.Linear | nn.BatchNorm2d | nn.BatchNorm1d):
+            found = places.get((path, "out"), [])
+            count = layer.bias.numel() if isinstance(layer.bias, torch.Tensor) else layer.weight.shape[0]
+            assert len(found) == len(set(found)) <= count
+            assert (len(found) < count) == (path in graph.frozen)
+
+
+def test_looking_at_a_network_keeps_each_layers_mode() -> None:
+    network = random_network(3).train()
+    for _, layer in network.layers():
+        layer.training = isinstance(layer, nn.BatchNorm2d)
+    modes = [module.training for module in network.modules()]
+    Graph.of(network)
+    assert [module.training for module in network.modules()] == modes

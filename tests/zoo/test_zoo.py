@@ -1,0 +1,91 @@
+"""Laws that every architecture keeps."""
+
+import pytest
+import torch
+from torch import nn
+
+from camfit import zoo
+from camfit.errors import ModelError
+from camfit.zoo import digits_cnn, fire_small, lenet5, lenet_300_100, mobilenet_v1, resnet20, vgg_small
+
+SMALL = {  # the wide ones narrowed, so that the tests stay quick
+    "digits_cnn": digits_cnn.build,
+    "fire_small": fire_small.build,
+    "lenet5": lenet5.build,
+    "lenet_300_100": lenet_300_100.build,
+    "mobilenet_v1": lambda shape, classes: mobilenet_v1.build(shape, classes, width=0.125),
+    "mobilenet_v1_025": mobilenet_v1.build_quarter,
+    "resnet20": lambda shape, classes: resnet20.build(shape, classes, depth=8, width=4),
+    "vgg_small": lambda shape, classes: vgg_small.build(shape, classes, width=8),
+}
+SHAPES = [(1, 8, 8), (3, 9, 13), (1, 28, 28), (3, 32, 32), (2, 33, 16)]
+
+
+def test_the_table_above_is_complete() -> None:
+    assert tuple(SMALL) == zoo.names()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", zoo.names())
+def test_logits_at_any_input_size(name: str, shape: tuple[int, int, int]) -> None:
+    model = SMALL[name](shape, 7).eval()
+    with torch.no_grad():
+        assert model(torch.randn(2, *shape)).shape == (2, 7)
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_every_parameter_learns_from_the_first_step(name: str) -> None:
+    torch.manual_seed(0)
+    model = SMALL[name]((3, 32, 32), 10)
+    model(torch.randn(8, 3, 32, 32)).logsumexp(dim=1).sum().backward()
+    for path, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), path
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_the_seed_decides_the_weights(name: str) -> None:
+    def weights(seed: int) -> list[torch.Tensor]:
+        torch.manual_seed(seed)
+        return list(SMALL[name]((1, 16, 16), 10).parameters())
+
+    assert all(torch.equal(a, b) for a, b in zip(weights(1), weights(1), strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(weights(1), weights(2), strict=True))
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_weights_start_with_variance_two_over_fan_in(name: str) -> None:
+    torch.manual_seed(0)
+    for path, layer in SMALL[name]((1, 28, 28), 10).named_modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            fan_in = layer.weight[0].numel()
+            spread = 6 * (2 / layer.weight.numel()) ** 0.5  # six standard errors of a variance
+            assert layer.weight.var(unbiased=False).item() * fan_in / 2 == pytest.approx(1, abs=spread), path
+            assert layer.bias is None or not layer.bias.any(), path
+
+
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [("digits_cnn", 4), ("fire_small", 4), ("lenet5", 4), ("mobilenet_v1_025", 3), ("resnet20", 4), ("vgg_small", 8)],
+)
+def test_too_small_an_input_is_refused(name: str, least: int) -> None:
+    with torch.no_grad():
+        assert SMALL[name]((1, least, least), 2).eval()(torch.zeros(1, 1, least, least)).shape == (1, 2)
+    with pytest.raises(ModelError, match=rf"(mobilenet_v1|{name}): input shape .*at least {least}x{least} pixels"):
+        zoo.build(name, (1, least - 1, 28), 2)
+
+
+def test_wrong_arguments_are_refused() -> None:
+    with pytest.raises(ModelError, match=r"unknown architecture 'lenet'; expected one of digits_cnn, .*vgg_small"):
+        zoo.build("lenet", (1, 28, 28), 10)
+    with pytest.raises(ModelError, match="unknown architecture 'lenet'"):
+        zoo.training("lenet")
+    with pytest.raises(ModelError, match="lenet5: 1 classes; expected at least 2"):
+        zoo.build("lenet5", (1, 28, 28), 1)
+    with pytest.raises(ModelError, match="resnet20: depth 21"):
+        resnet20.build((3, 32, 32), 10, depth=21)
+    with pytest.raises(ModelError, match="mobilenet_v1: width 0"):
+        mobilenet_v1.build((3, 32, 32), 10, width=0)
+    with pytest.raises(ModelError, match="vgg_small: width 0"):
+        vgg_small.build((3, 32, 32), 10, width=0)
+    with pytest.raises(ModelError, match="fire_small: width 3"):
+        fire_small.build((3, 32, 32), 10, width=3)
