@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test setup lint native-test clean
+.PHONY: demo test setup lint native-test fuzz clean
 
 setup: $(VENV)/.installed
 
@@ -37,6 +37,15 @@ native-test: setup
 
 test: lint native-test
 	$(BIN)/python -m pytest
+
+# Needs clang with libFuzzer. RUNS inputs for each target; docs/format.md has the long run.
+RUNS ?= 200000
+fuzz: setup
+	$(BIN)/cmake -S . -B build/fuzz -DCMAKE_CXX_COMPILER=clang++ -DCAMFIT_FUZZ=ON -DCAMFIT_BUILD_PYTHON=OFF
+	$(BIN)/cmake --build build/fuzz --parallel 2
+	$(BIN)/python engine/fuzz/make_corpus.py build/fuzz/corpus
+	build/fuzz/reader_fuzz -runs=$(RUNS) -max_len=4096 build/fuzz/corpus
+	build/fuzz/codec_fuzz -runs=$(RUNS) -max_len=4096
 
 clean:
 	rm -rf build dist $(VENV)

@@ -1,4 +1,4 @@
-"""What holds for every test: one torch thread (tests run side by side), hypothesis without wall-clock limits, repeatable."""
+"""For every test: one torch thread (the networks are small), and hypothesis repeatable without wall-clock limits."""
 
 from __future__ import annotations
 

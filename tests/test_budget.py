@@ -20,7 +20,9 @@ def test_sizes(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize(("text", "ms"), [("2ms", 2.0), ("500us", 0.5), ("0.1s", 100.0), (".5 ms", 0.5), ("3µs", 0.003)])
+@pytest.mark.parametrize(
+    ("text", "ms"), [("2ms", 2.0), ("500us", 0.5), ("0.1s", 100.0), (".5 ms", 0.5), ("3µs", 0.003)]
+)
 def test_latencies(text: str, ms: float) -> None:
     assert parse_latency(text) == pytest.approx(ms)
 
@@ -112,7 +114,11 @@ def test_every_share_meets_its_limit_and_leaves_something(data: st.DataObject) -
 
 def test_a_limit_out_of_reach_is_refused_with_the_least_cost() -> None:
     scores = {"a": torch.ones(3), "b": torch.ones(3)}
-    for share in (lambda c: uniform({"a": 3, "b": 3}, c, 1), lambda c: global_rank(scores, c, 1), lambda c: greedy(scores, c, 1)):
+    for share in (
+        lambda c: uniform({"a": 3, "b": 3}, c, 1),
+        lambda c: global_rank(scores, c, 1),
+        lambda c: greedy(scores, c, 1),
+    ):
         with pytest.raises(BudgetError, match="found 1, expected at least 2"):
             share(linear({"a": 1, "b": 1}))
 

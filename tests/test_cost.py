@@ -4,7 +4,6 @@ import random
 
 import pytest
 import torch
-from networks import random_network
 from torch import nn
 
 from camfit.cost import mac_cost, macs, parameters, weight_cost
@@ -13,6 +12,7 @@ from camfit.graph import Graph
 from camfit.network import INPUT, Network, Node
 from camfit.plan import KeepChannels, Plan
 from camfit.surgery import apply
+from networks import random_network
 
 
 def small() -> Network:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from networks import random_network, with_forms
 from torch import nn
 
 from camfit.errors import PlanError
@@ -10,10 +9,11 @@ from camfit.forms import Hashed, attach
 from camfit.graph import Graph
 from camfit.network import INPUT, Add, Concat, Network, Node
 from camfit.storage import network_bytes
+from networks import random_network, with_forms
 
 
 def build(shape: tuple[int, ...], *calls: tuple[str, nn.Module | None, tuple[str, ...]]) -> Network:
-    """A network of (node, layer or None for the layer of that name already placed, inputs); ``a@2`` calls layer ``a``."""
+    """A network of (node, its layer, inputs); the layer of ``a@2`` is ``a``'s, given as None."""
     layers = {name: layer for name, layer, _ in calls if layer is not None}
     return Network(tuple(Node(name, name.split("@")[0], inputs) for name, _, inputs in calls), layers, shape)
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import Allowed, inputs, networks, random_network, with_forms
 from torch import Tensor, nn
 
 from camfit.errors import PlanError
@@ -17,6 +16,7 @@ from camfit.network import INPUT, Add, Network, Node
 from camfit.plan import Constrain, Edit, Insert, KeepChannels, Plan, Remove, Replace, SetValues
 from camfit.storage import network_bytes
 from camfit.surgery import apply, check, masked
+from networks import Allowed, inputs, networks, random_network, with_forms
 
 
 def small() -> Network:
@@ -213,7 +213,9 @@ def test_a_mask_then_a_codebook_keep_pruned_weights_pruned() -> None:
     assert torch.equal(network.layer("fc").weight, mask.float())
     message = refused(
         apply(small(), plan(Constrain("fc", Masked(mask)), method="magnitude")),
-        plan(Constrain("fc", Codebook(torch.zeros(2, 12, dtype=torch.int64), 2), torch.ones(2)), method="weight-sharing"),
+        plan(
+            Constrain("fc", Codebook(torch.zeros(2, 12, dtype=torch.int64), 2), torch.ones(2)), method="weight-sharing"
+        ),
     )
     assert "form codebook (weight-sharing) cannot follow form masked (magnitude)" in message
     assert f"revive {int((~mask).sum())} pruned weights" in message
@@ -230,8 +232,12 @@ HASH = Constrain("conv2", Hashed((3, 4, 3, 3), 7, seed=3), torch.ones(7))
 def test_two_forms_go_together_or_are_refused_by_name(first: tuple[Edit, ...], second: tuple[Edit, ...]) -> None:
     names: dict[tuple[Edit, ...], str] = {BINARY: "sign", (HASH,): "hashed", (SHARE,): "codebook", (MASK,): "masked"}
     together = {
-        ("masked", "masked"), ("masked", "codebook"), ("codebook", "masked"), ("codebook", "codebook"), ("hashed", "hashed")
-    }  # fmt: skip
+        ("masked", "masked"),
+        ("masked", "codebook"),
+        ("codebook", "masked"),
+        ("codebook", "codebook"),
+        ("hashed", "hashed"),
+    }
     started = apply(small(), plan(*first, method="first"))
     if (names[first], names[second]) in together:
         assert form_of(apply(started, plan(*second, method="second")).layer("conv2")) is not None
@@ -247,12 +253,21 @@ def test_two_forms_go_together_or_are_refused_by_name(first: tuple[Edit, ...], s
     [
         ((Constrain("relu", Sign()),), "relu has no weight"),
         ((Constrain("conv9", Sign()),), "no layer 'conv9'; the network has conv1, norm"),
-        ((Constrain("fc", Masked(torch.ones(2, 1, dtype=torch.bool))),), "a mask of shape [2, 1], expected the weight's [2, 12]"),
+        (
+            (Constrain("fc", Masked(torch.ones(2, 1, dtype=torch.bool))),),
+            "a mask of shape [2, 1], expected the weight's [2, 12]",
+        ),
         ((Constrain("fc", Hashed((2, 12), 5, 1)),), "a stored tensor of shape [2, 12], expected [5]"),
         ((Constrain("fc", Hashed((2, 11), 5, 1), torch.ones(5)),), "a weight of shape [2, 11], expected [2, 12]"),
-        ((Constrain("fc", Codebook(torch.zeros(2, 12), 3), torch.ones(4)),), "a stored tensor of shape [4], expected [3]"),
+        (
+            (Constrain("fc", Codebook(torch.zeros(2, 12), 3), torch.ones(4)),),
+            "a stored tensor of shape [4], expected [3]",
+        ),
         ((Constrain("fc", Sign(), torch.full((2, 12), torch.nan)),), "not finite"),
-        ((Replace("conv2", BinaryConv2d(4, 3, (3, 3))),), "'conv2' is binary_conv2d but its weight is not in form sign"),
+        (
+            (Replace("conv2", BinaryConv2d(4, 3, (3, 3))),),
+            "'conv2' is binary_conv2d but its weight is not in form sign",
+        ),
         ((BINARY[0], SHARE), "the layer is binary: its weight must stay in form sign"),
     ],
 )

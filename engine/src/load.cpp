@@ -16,6 +16,15 @@ bool bad_argument(Error& error, const char* text) {
   return false;
 }
 
+// C may pass any number for an enumeration; C++ must not even look at one out of range.
+template <class Enumeration>
+unsigned code_of(const Enumeration& value) {
+  unsigned code;
+  static_assert(sizeof code == sizeof value, "C enumerations are ints");
+  std::memcpy(&code, &value, sizeof code);
+  return code;
+}
+
 bool choose_kernels(camfit_isa wanted, camfit_engine& engine, Error& error) {
   const Kernels* avx2 = avx2_kernels();
   if (wanted == CAMFIT_ISA_AVX2 && !avx2) {
@@ -40,8 +49,8 @@ bool load(const uint8_t* bytes, size_t size, const camfit_options& options, cons
           Error& error) {
   const int threads = options.threads == 0 ? 1 : options.threads;
   if (threads < 0 || threads > kMaxThreads) return bad_argument(error, "threads: expected 1 to 64");
-  if (options.mode != CAMFIT_SPEED && options.mode != CAMFIT_MEMORY) return bad_argument(error, "mode: unknown");
-  if (options.isa < CAMFIT_ISA_AUTO || options.isa > CAMFIT_ISA_AVX2) return bad_argument(error, "isa: unknown");
+  if (code_of(options.mode) > CAMFIT_MEMORY) return bad_argument(error, "mode: unknown");
+  if (code_of(options.isa) > CAMFIT_ISA_AVX2) return bad_argument(error, "isa: unknown");
   if (!choose_kernels(options.isa, engine, error)) return false;
 
   Allocator& allocator = engine.allocator;

@@ -21,9 +21,13 @@ long allocations = 0;  // counted by the hooks below, in every thread
 #endif
 
 #if defined(CAMFIT_ASAN)
-extern "C" void __sanitizer_malloc_hook(const volatile void*, size_t) {
-  __atomic_fetch_add(&allocations, 1, __ATOMIC_RELAXED);
-}
+extern "C" int __sanitizer_install_malloc_and_free_hooks(void (*)(const volatile void*, size_t),
+                                                         void (*)(const volatile void*));
+namespace {
+void count_allocation(const volatile void*, size_t) { __atomic_fetch_add(&allocations, 1, __ATOMIC_RELAXED); }
+void ignore_release(const volatile void*) {}
+const int installed = __sanitizer_install_malloc_and_free_hooks(count_allocation, ignore_release);
+}  // namespace
 #elif defined(__GLIBC__)
 #pragma GCC visibility push(default)
 extern "C" {
@@ -90,6 +94,9 @@ void test_runs_allocate_nothing(const Bytes& file, camfit_mode mode, int threads
 }
 
 void test_counting_works() {
+#if defined(CAMFIT_ASAN)
+  CHECK(installed > 0, "hooks");
+#endif
   const long before = allocations;
   void* volatile seen = std::malloc(100);  // volatile, or the compiler leaves both allocations out
   std::free(seen);

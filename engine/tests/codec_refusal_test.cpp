@@ -1,5 +1,5 @@
-// The codebook codec refuses payloads that are cut short, too long or malformed, and stays inside its arrays whatever it
-// reads; the encoder refuses what it cannot store.
+// The codebook codec refuses payloads that are cut short, too long or malformed, and stays inside its arrays whatever
+// it reads; the encoder refuses what it cannot store.
 #include <initializer_list>
 
 #include "codec_support.h"

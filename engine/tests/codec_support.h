@@ -130,7 +130,8 @@ inline std::vector<float> ascending_codebook(uint32_t entries, Random& random) {
 }
 
 // Every position non-zero with its own column's probability times its row's; codes from a triangular law.
-inline Matrix random_matrix(uint32_t rows, uint32_t columns, double density, uint32_t entries, bool uneven, Random& random) {
+inline Matrix random_matrix(uint32_t rows, uint32_t columns, double density, uint32_t entries, bool uneven,
+                            Random& random) {
   Matrix m{rows, columns, {}, ascending_codebook(entries, random)};
   std::vector<double> column_factor(columns, 1.0);
   for (double& f : column_factor) f = uneven ? 3 * std::pow(uniform(random), 2) : 1.0;

@@ -204,6 +204,30 @@ inline void test_hand_computed(const Kernels& k) {
   check(equals(out, {-1, 511, 63, 3}), "%s normalise_u8 by hand", k.name);
 }
 
+// All signs +1 against weights that all agree, then all disagree: dot is plus, then minus the number of valid bits.
+// These are the largest counts there are, where narrow sums would overflow.
+inline void test_all_signs(const Kernels& k, int cin, int size, int kernel) {
+  const int pad = kernel / 2, words = (cin + 63) / 64, taps = kernel * kernel;
+  Window w;
+  w.in = {size, size, cin}, w.out = {size, size, 2};
+  w.kernel_h = w.kernel_w = kernel, w.pad_top = w.pad_left = pad;
+  const std::vector<float> ones(w.in.size(), 1.0f);
+  std::vector<uint64_t> signs(size_t(size) * size * words), weights(size_t(2) * taps * words);
+  k.pack_signs(ones.data(), size * size, cin, signs.data(), nullptr);
+  for (size_t i = 0; i < weights.size() / 2; ++i) weights[i] = signs[i % size_t(words)];
+  std::vector<float> out(w.out.size());
+  k.binary_conv2d(w, signs.data(), weights.data(), nullptr, {}, out.data(), {0, size}, {0, 2});
+  bool right = true;
+  for (int y = 0; y < size; ++y) {
+    for (int x = 0; x < size; ++x) {
+      const int high = kernel - (y < pad) - (y >= size - pad), wide = kernel - (x < pad) - (x >= size - pad);
+      const float* dot = &out[(size_t(y) * size + x) * 2];
+      right = right && dot[0] == float(high * wide * cin) && dot[1] == -dot[0];
+    }
+  }
+  check(right, "%s binary_conv2d of equal signs: %dx%d of %d channels, kernel %d", k.name, size, size, cin, kernel);
+}
+
 // Hashes computed by the reference implementation (xxhash 0.8, XXH32 of the two little-endian words).
 inline void test_xxh32() {
   const uint32_t vectors[][4] = {

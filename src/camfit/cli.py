@@ -1,56 +1,58 @@
-"""The ``camfit`` command: every subcommand is a few lines over the Python API. No algorithms here."""
+"""The ``camfit`` command: every subcommand is a few lines over the Python API. No algorithms here.
+
+Exit status: 0 done, 2 an error (one line on stderr), 3 a budget that could not be met, 130 interrupted.
+"""
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
-from dataclasses import MISSING, fields, is_dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
+import numpy as np
 import typer
-from rich.console import Console
-from rich.table import Table
 
 import camfit
-from camfit import catalog, report
+from camfit import catalog, models, report, terminal
 from camfit import data as datasets
+from camfit.arguments import (
+    DataOption,
+    EpochsOption,
+    FileArgument,
+    ImageSizeOption,
+    JsonOption,
+    MeanOption,
+    ModelArgument,
+    OutOption,
+    RateOption,
+    SeedOption,
+    StdOption,
+    ThreadsOption,
+    WeightsOption,
+)
 from camfit.data import Dataset
 from camfit.data.image import read_image
 from camfit.engine import Engine
-from camfit.errors import CamfitError, DataError
+from camfit.errors import BudgetError, CamfitError, DataError, RecipeError
 from camfit.fit import Result
-from camfit.measure import Measurement, measure
+from camfit.measure import measure
 from camfit.tasks import classification
 from camfit.train import Train
-from camfit.report import units
 
-NOT_MET = 3
+ERROR, NOT_MET, INTERRUPTED = 2, 3, 130
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    rich_markup_mode="markdown",
     help="Fits a trained neural network onto a small device: one packed file, and a report of what was measured.",
+    epilog="Exit status: 0 done, 2 an error, 3 a budget that could not be met, 130 interrupted.",
 )
-out, err = Console(), Console(stderr=True)
-
-ModelArgument = Annotated[str, typer.Argument(help="zoo:NAME, path/to/file.py:factory, or a .pt2 file", metavar="MODEL")]
-DataOption = Annotated[
-    str, typer.Option("--data", help="digits, mnist-5k, fashion-mnist, an .npz file, or a folder of class folders", metavar="DATA")
-]
-OutOption = Annotated[Path, typer.Option("--out", help="Run directory; the same command goes on where it was interrupted", metavar="RUN")]
-WeightsOption = Annotated[Path | None, typer.Option("--weights", help="State dict: .safetensors, .pt or .pth", metavar="FILE")]
-SeedOption = Annotated[int, typer.Option("--seed", help="Of every random choice")]
-ThreadsOption = Annotated[int, typer.Option("--threads", help="Threads of the engine when measuring", min=1, max=64)]
-MeanOption = Annotated[str | None, typer.Option("--mean", help="Pixel mean per channel in 0..1, comma-separated; default: of the training images")]
-StdOption = Annotated[str | None, typer.Option("--std", help="Pixel deviation per channel in 0..1, comma-separated")]
-EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Epochs for training an untrained model", min=1)]
-RateOption = Annotated[float | None, typer.Option("--learning-rate", help="Learning rate for training an untrained model")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else")]
-FileArgument = Annotated[Path, typer.Argument(help="A packed network (.camfit)", metavar="FILE")]
 
 
 @app.callback(invoke_without_command=True)
@@ -58,7 +60,7 @@ def _main(version: Annotated[bool, typer.Option("--version", help="Print the ver
     if version:
         from importlib.metadata import version as version_of
 
-        out.print(version_of("camfit"), highlight=False)
+        terminal.line(version_of("camfit"))
         raise typer.Exit
 
 
@@ -66,26 +68,43 @@ def _main(version: Annotated[bool, typer.Option("--version", help="Print the ver
 def fit(
     model: ModelArgument,
     data: DataOption,
-    max_size: Annotated[str | None, typer.Option("--max-size", help="Largest file: 40kB, 40KiB, 1.5MB, or bytes")] = None,
-    max_latency: Annotated[str | None, typer.Option("--max-latency", help="Longest median run of one image: 2ms, 500us")] = None,
-    max_drop: Annotated[str | None, typer.Option("--max-drop", help="Largest loss of accuracy, in points: 0.3")] = None,
+    max_size: Annotated[
+        str | None, typer.Option("--max-size", help="Largest file: 40kB, 40KiB, 1.5MB, or bytes", metavar="SIZE")
+    ] = None,
+    max_latency: Annotated[
+        str | None, typer.Option("--max-latency", help="Longest median run of one image: 2ms, 500us", metavar="TIME")
+    ] = None,
+    max_drop: Annotated[
+        str | None,
+        typer.Option("--max-drop", help="Largest loss of accuracy on validation data, in points: 0.3", metavar="N"),
+    ] = None,
     out_dir: OutOption = Path("runs/fit"),
     weights: WeightsOption = None,
     seed: SeedOption = 0,
     threads: ThreadsOption = 1,
     mean: MeanOption = None,
     std: StdOption = None,
+    image_size: ImageSizeOption = None,
     epochs: EpochsOption = None,
     learning_rate: RateOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compress a model until it fits a budget; exit status 3 when it could not (the closest file is kept)."""
+    """Compress a model until it fits a budget of one limit or more.
+
+    An untrained model is trained first. Exit status 3 when the budget could not be met; the closest file is kept.
+
+    Example: camfit fit zoo:lenet5 --data fashion-mnist --max-size 34kB --max-drop 0.2 --out runs/lenet5
+    """
+    if max_size is None and max_latency is None and max_drop is None:
+        raise BudgetError("no budget: expected at least one of --max-size, --max-latency, --max-drop")
     budget = camfit.Budget.parse(max_size=max_size, max_latency=max_latency, max_drop=max_drop)
-    dataset = _dataset(data, seed, mean, std)
-    result = camfit.fit(
-        model, dataset, budget, out=out_dir, weights=weights, training=_training(epochs, learning_rate), seed=seed,
-        threads=threads, progress=_progress, command=_command(),
-    )  # fmt: skip
+    dataset = _dataset(data, seed, mean, std, image_size)
+    training = _training(model, dataset, epochs, learning_rate)
+    with _resumable():
+        result = camfit.fit(
+            model, dataset, budget, out=out_dir, weights=weights, training=training, seed=seed, threads=threads,
+            progress=terminal.progress, command=_command(),
+        )  # fmt: skip
     _finish(result, as_json)
 
 
@@ -100,17 +119,24 @@ def apply(
     threads: ThreadsOption = 1,
     mean: MeanOption = None,
     std: StdOption = None,
+    image_size: ImageSizeOption = None,
     epochs: EpochsOption = None,
     learning_rate: RateOption = None,
-    exact: Annotated[bool, typer.Option("--exact", help="Store biases and codebooks as float32, not as binary16")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Store biases and codebooks as float32, not binary16")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a recipe on a model, pack the outcome and measure it."""
-    dataset = _dataset(data, seed, mean, std)
-    result = camfit.apply(
-        recipe, model, dataset, out=out_dir, weights=weights, training=_training(epochs, learning_rate), half=not exact,
-        seed=seed, threads=threads, progress=_progress, command=_command(),
-    )  # fmt: skip
+    """Run a recipe on a model, pack the outcome and measure it.
+
+    An untrained model is trained first. `camfit methods` lists what a recipe can name.
+    """
+    chosen = camfit.Recipe.read(recipe)
+    dataset = _dataset(data, seed, mean, std, image_size)
+    training = _training(model, dataset, epochs, learning_rate)
+    with _resumable():
+        result = camfit.apply(
+            chosen, model, dataset, out=out_dir, weights=weights, training=training, half=not exact, seed=seed,
+            threads=threads, progress=terminal.progress, command=_command(),
+        )  # fmt: skip
     _finish(result, as_json)
 
 
@@ -118,18 +144,10 @@ def apply(
 def info(file: FileArgument, as_json: JsonOption = False) -> None:
     """Show what a packed file holds: model, classes, and each layer's form and bytes."""
     engine = Engine(file)
-    height, width, channels = engine.input_shape
-    layers = [{key: value for key, value in layer.items() if key != "ns"} for layer in engine.layers]
     if as_json:
-        _print_json({**engine.info, "bytes": engine.bytes, "input": [height, width, channels], "layers": layers})
-        return
-    described = engine.info
-    out.print(f"[bold]{file}[/]: {units.exact_size(engine.bytes)}, {described.get('model', 'unknown model')} for {described.get('data', 'unknown data')}")
-    out.print(f"input {height}x{width}x{channels}, classes {', '.join(map(str, described.get('classes', []))) or 'unnamed'}")
-    table = Table("layer", "op", "form", *(_right(name) for name in ("bytes", "parameters", "MACs")), box=None)
-    for layer in layers:
-        table.add_row(layer["name"], layer["op"], layer["form"], *(f"{layer[key]:,}" for key in ("stored_bytes", "params", "macs")))
-    out.print(table)
+        terminal.print_json(terminal.info_json(engine))
+    else:
+        terminal.show_info(file, engine)
 
 
 @app.command()
@@ -138,99 +156,116 @@ def run(
     images: Annotated[list[Path], typer.Argument(help="Image files", metavar="IMAGES...")],
     threads: ThreadsOption = 1,
 ) -> None:
-    """Classify images with a packed file: one JSON line an image. Images of another size are resized."""
+    """Classify images with a packed file: one JSON line an image, on stdout.
+
+    Images are resized to the network's input, and turned to grey or colour as it needs. One that cannot be read is
+    told on stderr; the others are classified, and the exit status is 2.
+    """
     engine = Engine(file, threads=threads)
+    described = engine.info
+    classes = described.get("classes", [])
     height, width, channels = engine.input_shape
-    classes = engine.info.get("classes", [])
     failed = False
     for path in images:
         try:
-            scores = engine.run(_as_channels(read_image(path, (height, width)), channels)).reshape(-1)
-        except CamfitError as error:
+            pixels = _as_channels(read_image(path, (height, width)), channels)
+        except DataError as error:
+            terminal.error(str(error))
             failed = True
-            err.print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
             continue
+        # A network that learned from float images takes pixels in 0..1, one that learned from uint8 in 0..255.
+        scores = engine.run(pixels / np.float32(255) if described.get("pixels") == "float32" else pixels).reshape(-1)
         best = int(scores.argmax())
-        line = {"image": str(path), "class": best, "label": classes[best] if best < len(classes) else None, "scores": [round(float(s), 5) for s in scores]}
-        print(json.dumps(line, ensure_ascii=False), flush=True)
+        label = classes[best] if best < len(classes) else None
+        terminal.print_json(
+            {"image": str(path), "class": best, "label": label, "scores": [round(float(score), 5) for score in scores]}
+        )
     if failed:
-        raise typer.Exit(1)
+        raise typer.Exit(ERROR)
 
 
 @app.command(name="measure")
 def measure_command(
     file: FileArgument,
     data: DataOption,
-    split: Annotated[str, typer.Option("--split", help="train, val or test")] = "test",
+    split: Annotated[str, typer.Option("--split", help="train, val or test", metavar="SPLIT")] = "test",
     seed: SeedOption = 0,
     threads: ThreadsOption = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a packed file: accuracy, bytes, milliseconds an image, peak memory."""
-    dataset = datasets.load(data, seed=seed)
+    """Measure a packed file: accuracy, bytes, milliseconds an image, peak memory.
+
+    Give the --seed of the run that made the file: it decides which images are in which split. Images of a folder are
+    resized to the network's input.
+    """
+    engine = Engine(file)
+    height, width, channels = engine.input_shape
+    size = (height, width) if data not in datasets.names() and Path(data).expanduser().is_dir() else None
+    dataset = datasets.load(data, seed=seed, size=size)
     splits = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
     if split not in splits:
         raise DataError(f"--split {split!r}: expected train, val or test")
-    found = measure(file, splits[split], classification(), threads=threads)
+    if dataset.input_shape != (channels, height, width):
+        found = "{1}x{2}x{0}".format(*dataset.input_shape)
+        raise DataError(
+            f"{data}: images of {found} (height, width, channels); {file} takes {height}x{width}x{channels}"
+        )
+    outputs = engine.output_shape
+    if outputs != (1, 1, len(dataset.classes)):
+        raise DataError(f"{data}: {len(dataset.classes)} classes; {file} has outputs of shape {list(outputs)}")
+    found_figures = measure(file, splits[split], classification(), threads=threads)
     if as_json:
-        _print_json(msgspec.to_builtins(found))
-        return
-    table = Table("", _right(str(file)), box=None)
-    for name, value in _figures(found):
-        table.add_row(name, value)
-    out.print(table)
+        terminal.print_json(msgspec.to_builtins(found_figures))
+    else:
+        terminal.show_measurement(f"{file} on the {split} images of {data}", found_figures)
 
 
 @app.command()
 def methods(
-    name: Annotated[str | None, typer.Argument(help="One method, by name or row", metavar="[METHOD]")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="One method, by name or row, such as PR6", metavar="[METHOD]")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the methods that recipes can name; with a name, its paper and options."""
-    entries = list(catalog.methods().values()) if name is None else [catalog.find(name)]
-    lines = [
-        {"row": e.row, "name": e.name, "family": e.family, "paper": e.paper, "module": e.options.__module__} for e in entries
-    ]
+    if name is not None:
+        entry = catalog.find(name)
+        if as_json:
+            terminal.print_json(terminal.entry_json(entry, options=True))
+        else:
+            terminal.show_entry(entry)
+        return
+    entries = list(catalog.methods().values())
     if as_json:
-        _print_json({"methods": lines} if name is None else {**lines[0], "options": _options(entries[0].options)})
-        return
-    if name is None:
-        table = Table("row", "name", "family", "paper", box=None)
-        for line in lines:
-            table.add_row(line["row"], line["name"], line["family"], line["paper"])
-        out.print(table)
-        return
-    out.print(f"[bold]{lines[0]['name']}[/] ({lines[0]['row']}, {lines[0]['family']})\n{lines[0]['paper']}\n")
-    out.print((entries[0].options.__doc__ or "").strip(), highlight=False, markup=False)
-    table = Table("option", "type", "default", box=None)
-    for option in _options(entries[0].options):
-        table.add_row(option["name"], option["type"], option["default"])
-    out.print()
-    out.print(table)
+        terminal.print_json({"methods": [terminal.entry_json(entry) for entry in entries]})
+    else:
+        terminal.show_entries(entries)
 
 
 @app.command(name="report")
 def report_command(directory: Annotated[Path, typer.Argument(help="A run directory", metavar="RUN")]) -> None:
-    """Write a run's report.html again from its figures."""
-    out.print(str(report.write(directory)), highlight=False, soft_wrap=True)
+    """Write a run's report.html again from its figures (report.json)."""
+    terminal.line(str(report.write(directory)))
 
 
 @app.command()
 def demo(out_dir: OutOption = Path("runs/demo"), seed: SeedOption = 0) -> None:
     """The main job on scikit-learn's digits, in about a minute: train, compress to a budget, pack, run, report."""
-    result = camfit.fit(
-        "zoo:digits_cnn", "digits", camfit.Budget.parse(max_size="6kB", max_drop="1.0"), out=out_dir, seed=seed,
-        progress=_progress, command=f"camfit demo --out {shlex.quote(str(out_dir))}",
-    )  # fmt: skip
+    with _resumable():
+        result = camfit.fit(
+            "zoo:digits_cnn", "digits", camfit.Budget.parse(max_size="6kB", max_drop="1.0"), out=out_dir, seed=seed,
+            progress=terminal.progress, command=f"camfit demo --out {shlex.quote(str(out_dir))} --seed {seed}",
+        )  # fmt: skip
     _finish(result, False)
-    out.print("\nNext:", highlight=False)
+    file = shlex.quote(str(result.file))
+    terminal.line("\nNext:")
     for command in (
-        f"camfit info {result.file}",
-        f"camfit measure {result.file} --data digits --threads 2",
+        f"camfit info {file}",
+        f"camfit measure {file} --data digits --seed {seed} --threads 2",
         "camfit methods",
         "camfit fit zoo:lenet5 --data fashion-mnist --max-size 34kB --out runs/lenet5",
     ):
-        out.print(f"  {command}", highlight=False, soft_wrap=True)
+        terminal.line(f"  {command}")
 
 
 def main() -> None:
@@ -238,26 +273,30 @@ def main() -> None:
     try:
         app()
     except CamfitError as error:
-        err.print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        err.print("interrupted; the same command goes on from here")
-        sys.exit(130)
+        terminal.error(str(error))
+        sys.exit(ERROR)
 
 
 # -- helpers ---------------------------------------------------------------------------------------------------
 
 
-def _progress(message: str) -> None:
-    err.print(message, highlight=False, markup=False, soft_wrap=True)
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Says, where the work inside is interrupted, that it is not lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        terminal.line("interrupted; the same command goes on from here", stderr=True)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _command() -> str:
     return shlex.join(["camfit", *sys.argv[1:]])
 
 
-def _dataset(data: str, seed: int, mean: str | None, std: str | None) -> Dataset:
-    return datasets.load(data, seed=seed, mean=_numbers(mean, "--mean"), std=_numbers(std, "--std"))
+def _dataset(data: str, seed: int, mean: str | None, std: str | None, image_size: str | None) -> Dataset:
+    size = None if image_size is None else _size(image_size)
+    return datasets.load(data, seed=seed, mean=_numbers(mean, "--mean"), std=_numbers(std, "--std"), size=size)
 
 
 def _numbers(text: str | None, option: str) -> float | list[float] | None:
@@ -270,18 +309,32 @@ def _numbers(text: str | None, option: str) -> float | list[float] | None:
     return values[0] if len(values) == 1 else values
 
 
-def _training(epochs: int | None, learning_rate: float | None) -> Train | None:
-    if epochs is None and learning_rate is None:
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+        raise DataError(f"--image-size {text!r}: expected height x width in pixels, such as 32x32")
+    return int(height), int(width)
+
+
+def _training(model: str, dataset: Dataset, epochs: int | None, learning_rate: float | None) -> Train | None:
+    """The model's own training with what was asked for in its place; None where nothing was."""
+    changes = {"epochs": epochs, "learning_rate": learning_rate}
+    asked = {name: value for name, value in changes.items() if value is not None}
+    if not asked:
         return None
-    return Train(epochs=epochs or 20, learning_rate=learning_rate or 0.02, schedule="one-cycle")
+    try:
+        return msgspec.structs.replace(models.default_training(model, dataset), **asked)
+    except ValueError as error:
+        raise RecipeError(f"training: {error}") from error
 
 
-def _as_channels(pixels: Any, channels: int) -> Any:
+def _as_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
     """Grey for a grey network (Rec. 601 luma), three equal channels for a colour one."""
     if pixels.shape[-1] == channels:
         return pixels
     if channels == 1:
-        return (pixels.astype("float32") @ [0.299, 0.587, 0.114] + 0.5).astype("uint8")[..., None]
+        grey: np.ndarray = (pixels @ np.array([0.299, 0.587, 0.114]) + 0.5).astype(np.uint8)
+        return grey[..., None]
     if channels == 3:
         return pixels.repeat(3, axis=-1)
     raise DataError(f"an image of {pixels.shape[-1]} channels; the network takes {channels}")
@@ -289,60 +342,9 @@ def _as_channels(pixels: Any, channels: int) -> Any:
 
 def _finish(result: Result, as_json: bool) -> None:
     if as_json:
-        verdict = [vars(limit) for limit in result.verdict]
-        before, after = msgspec.to_builtins(result.before), msgspec.to_builtins(result.after)
-        _print_json({"file": str(result.file), "report": str(result.report), "met": result.met, "verdict": verdict, "before": before, "after": after})
+        terminal.print_json(terminal.result_json(result))
     else:
-        table = Table("", _right("before"), _right("after"), _right("ratio"), box=None)
-        for (name, before_text), (_, after_text), (a, b) in zip(
-            _figures(result.before), _figures(result.after), _pairs(result.before, result.after), strict=True
-        ):
-            table.add_row(name, before_text, after_text, "" if a is None else f"{a / max(b, 1e-12):.1f}x")
-        out.print(table)
-        out.print("bytes: " + ", ".join(f"{name} {size:,}" for name, size in result.record["bytes"].items()), highlight=False, soft_wrap=True)
-        out.print("coders: " + ", ".join(f"{name} {size:,}" for name, size in result.record["coders"].items()), highlight=False, soft_wrap=True)
-        for limit in result.verdict:
-            mark = "[green]met[/]" if limit.met else "[red]not met[/]"
-            out.print(f"{limit.limit}: {limit.delivered:,.4g} of {limit.budget:,.4g} {limit.unit} ({limit.basis}): {mark}", highlight=False)
-        out.print(f"file {result.file}\nreport {result.report}", highlight=False, soft_wrap=True)
+        terminal.show_result(result)
     if not result.met:
+        terminal.line(terminal.missed(result), stderr=True)
         raise typer.Exit(NOT_MET)
-
-
-def _figures(found: Measurement) -> list[tuple[str, str]]:
-    return [
-        ("accuracy", f"{100 * found.accuracy:.2f} %"),
-        ("file", units.exact_size(found.bytes)),
-        ("an image", units.milliseconds(found.ms_median)),
-        ("peak memory", units.exact_size(found.peak_bytes)),
-        ("multiply-accumulates", f"{found.macs:,}"),
-        ("stored parameters", f"{found.params:,}"),
-    ]
-
-
-def _pairs(before: Measurement, after: Measurement) -> list[tuple[float | None, float]]:
-    return [
-        (None, 1.0), (before.bytes, after.bytes), (before.ms_median, after.ms_median),
-        (before.peak_bytes, after.peak_bytes), (before.macs, after.macs), (before.params, after.params),
-    ]  # fmt: skip
-
-
-def _options(kind: type) -> list[dict[str, str]]:
-    assert is_dataclass(kind)
-    described = []
-    for option in fields(kind):
-        default = option.default
-        if default is MISSING:
-            default = option.default_factory() if option.default_factory is not MISSING else "required"
-        described.append({"name": option.name, "type": str(option.type), "default": str(default)})
-    return described
-
-
-def _right(title: str) -> Any:
-    from rich.table import Column
-
-    return Column(title, justify="right")
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False))

@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 
 from camfit.data import Dataset
+from camfit.errors import BudgetError, PlanError, RecipeError
 from camfit.method import Calibration
 from camfit.network import Network
-from camfit.recipe import Recipe, Rewrite, Step
+from camfit.recipe import Recipe, Rewrite
 from camfit.run import Record, Run
 from camfit.storage import plan_bytes, write_atomically
 from camfit.surgery import apply
@@ -63,21 +64,25 @@ def execute(
     current, records = network, []
     for number, step in enumerate(recipe.steps, 1):
         name = f"{prefix}{number:02d}-{step.method if isinstance(step, Rewrite) else 'train'}"
-        current, record = run_step(step, current, workshop, run, name, recipe, source)
+        current, record = run_step(number, current, workshop, run, name, recipe, source)
         records.append(record)
     return current, records
 
 
 def run_step(
-    step: Step, network: Network, workshop: Workshop, run: Run, name: str, recipe: Recipe, teacher: Network
+    number: int, network: Network, workshop: Workshop, run: Run, name: str, recipe: Recipe, teacher: Network
 ) -> tuple[Network, Record]:
-    """Runs (or reads back) one step under its name."""
+    """Runs (or reads back) one step of the recipe, counted from 1, under its name."""
+    step = recipe.steps[number - 1]
 
     def rewrite(_: Path) -> tuple[Network, Record]:
         assert isinstance(step, Rewrite)
-        plan = step.planner().plan(network, workshop.calibration)
+        try:
+            plan = step.planner().plan(network, workshop.calibration)
+            rewritten = apply(network, plan)
+        except (PlanError, BudgetError, RecipeError) as error:
+            raise type(error)(f"recipe {recipe.name!r}, step {number}: {error}") from error
         write_atomically(run.path / "steps" / name / "plan.safetensors", plan_bytes(plan))
-        rewritten = apply(network, plan)
         validation = evaluate(rewritten, workshop.validation, workshop.task)
         workshop.progress(f"{name}: {plan.reason}; validation {workshop.task.metric_name} {100 * validation:.2f} %")
         return rewritten, {
@@ -110,8 +115,12 @@ def run_step(
             "name": name,
             "kind": "train",
             "what": f"{step}{joined}",
-            "why": "recover accuracy" if recipe.steps.index(step) else "train",
-            "validation": history.validation[-1] if history.validation else evaluate(trained, workshop.validation, workshop.task),
+            "why": "recover accuracy" if any(isinstance(s, Rewrite) for s in recipe.steps[: number - 1]) else "train",
+            "validation": (
+                history.validation[-1]
+                if history.validation
+                else evaluate(trained, workshop.validation, workshop.task)
+            ),
             "history": {"loss": history.loss, "validation": history.validation},
         }
 

@@ -16,6 +16,7 @@ import torch
 from camfit import data as datasets
 from camfit import models, report
 from camfit.budget import Budget
+from camfit.cost import macs
 from camfit.data import Dataset
 from camfit.engine import Engine
 from camfit.errors import RunError
@@ -29,7 +30,7 @@ from camfit.recipe import Recipe
 from camfit.run import Record, Run
 from camfit.storage import load_network, network_bytes, write_atomically, write_json
 from camfit.tasks import Task, classification
-from camfit.train import Progress, Train, evaluate, quiet
+from camfit.train import Progress, Train, evaluate, fitting_threads, quiet
 
 MODEL_FILE = "model.camfit"
 ORIGINAL_FILE = "original.camfit"
@@ -189,7 +190,7 @@ def _work(
         "training": None if training is None else msgspec.to_builtins(training),
         **what,
     }
-    with Run(out, manifest) as run:
+    with Run(out, manifest) as run, fitting_threads(sum(macs(model.network).values())):
         if run.resumed_steps:
             progress(f"{run.path}: going on after {run.resumed_steps} finished steps")
         workshop = Workshop.of(dataset, task, seed, progress)

@@ -2,9 +2,9 @@
 
 Every channel of every value carries an id. Convolutions and linear layers give their outputs fresh ids; elementwise
 layers hand ids on; flatten repeats an image channel's id once for each of its pixels; concatenation appends. Ids are
-tied (union-find) where one channel cannot go without the other: across additions, from a depth-wise convolution's input
-to its outputs, at equal places of a grouped convolution's groups, and between the calls of a shared layer. A *channel* is
-a class of tied ids; a *group* is all channels that occupy the same dimensions of the same layers.
+tied (union-find) where one channel cannot go without the other: across additions, from a depth-wise convolution's
+input to its outputs, at equal places of a grouped convolution's groups, and between the calls of a shared layer. A
+*channel* is a class of tied ids; a *group* is all channels that occupy the same dimensions of the same layers.
 """
 
 from __future__ import annotations

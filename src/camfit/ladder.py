@@ -229,7 +229,8 @@ class Ladder:
     ) -> tuple[Candidate, list[Record]]:
         density, conv_bits, linear_bits = shape
         bits = {path: conv_bits if layer.weight.dim() == 4 else linear_bits for path, layer in thin.weighted().items()}  # type: ignore[union-attr, operator]
-        share = Recipe(name, (Rewrite("weight-sharing", {"layer_bits": bits}), Train(epochs, 0.005)), self._terms)
+        # A centroid's gradient is a sum over thousands of weights: Adam's steps do not grow with their number.
+        share = Recipe(name, (Rewrite("weight-sharing", {"layer_bits": bits}), Train(epochs, 3e-4, optimizer="adam")), self._terms)
         network, way = execute(share, thin, self.workshop, self.run, prefix=f"{name}-share-", teacher=self.original)
         return self._candidate(name, network, density), way
 

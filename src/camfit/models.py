@@ -7,9 +7,12 @@ import hashlib
 import importlib.util
 import inspect
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError
@@ -17,13 +20,17 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from camfit import zoo
+from camfit import exported, zoo
 from camfit.data import Dataset
 from camfit.errors import ModelError
 from camfit.network import Network
 from camfit.storage import network_bytes
 from camfit.trace import load_exported, trace
 from camfit.train import Train
+
+# Data whose classes survive a mirror; digits and letters do not, and of other data nothing is known.
+_MIRRORED = ("fashion-mnist",)
+_UNMIRRORED: Mapping[str, Literal["none", "shift"]] = MappingProxyType({"flip": "none", "flip-shift": "shift"})
 
 ModelSource = str | Path | nn.Module | ExportedProgram
 
@@ -35,7 +42,7 @@ class Model:
     Attributes:
         name: as the user gave it.
         network: the traced network.
-        trained: False where its weights are fresh; None where nobody said (a module at hand).
+        trained: False where its weights are fresh; None where nobody said (a module at hand, a .pt2 file).
         training: how to train it from nothing.
     """
 
@@ -63,7 +70,6 @@ def load(source: ModelSource, dataset: Dataset, *, weights: str | Path | None = 
         ModelError: what was not found or does not fit: file, factory, tensor name or shape.
     """
     shape, classes = dataset.input_shape, len(dataset.classes)
-    training = _default_training(dataset)
     trained: bool | None = weights is not None
     module: nn.Module | ExportedProgram
     if isinstance(source, nn.Module | ExportedProgram):
@@ -74,11 +80,10 @@ def load(source: ModelSource, dataset: Dataset, *, weights: str | Path | None = 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             if name.startswith("zoo:"):
-                architecture = name.removeprefix("zoo:")
-                module = zoo.build(architecture, shape, classes)
-                training = _zoo_training(architecture, dataset)
+                module = zoo.build(name.removeprefix("zoo:"), shape, classes)
             elif name.endswith(".pt2"):
-                module, trained = load_exported(Path(name)), True
+                exported.check(Path(name))
+                module, trained = load_exported(Path(name)), None
             elif ".py:" in name:
                 module = _from_file(name, shape, classes)
             else:
@@ -92,10 +97,12 @@ def load(source: ModelSource, dataset: Dataset, *, weights: str | Path | None = 
             module = copy.deepcopy(module)
         load_weights(module, Path(weights))
     network = trace(module, shape)
+    if not network.weighted():
+        raise ModelError(f"model {name!r}: has no convolution and no linear layer; there is nothing to compress")
     outputs = network.shapes()[network.nodes[-1].name]
     if outputs != (classes,):
         raise ModelError(f"model {name!r}: outputs of shape {list(outputs)}; the data's {classes} classes need [{classes}]")
-    return Model(name, network, trained, training)
+    return Model(name, network, trained, default_training(source, dataset))
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
@@ -141,18 +148,21 @@ def _from_file(spec: str, shape: tuple[int, int, int], classes: int) -> nn.Modul
     path = Path(file)
     if not path.is_file():
         raise ModelError(f"{path}: no such file (model {spec!r})")
-    code = _import(path)
-    factory = getattr(code, factory_name, None)
-    if not callable(factory):
-        available = [name for name, value in vars(code).items() if callable(value) and not name.startswith("_")]
-        raise ModelError(f"{path}: has no callable {factory_name!r}; found {', '.join(available) or 'none'}")
-    takes = [p for p in inspect.signature(factory).parameters.values() if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    if len(takes) not in (0, 2):
-        raise ModelError(f"{spec}: takes {len(takes)} arguments; expected none, or (input_shape, classes)")
-    try:
-        module = factory(shape, classes) if takes else factory()
-    except Exception as error:
-        raise ModelError(f"{spec}: the factory failed: {type(error).__name__}: {error}") from error
+    with _beside(path):
+        code = _import(path)
+        factory = getattr(code, factory_name, None)
+        if not callable(factory):
+            available = [name for name, value in vars(code).items() if callable(value) and not name.startswith("_")]
+            raise ModelError(f"{path}: has no callable {factory_name!r}; found {', '.join(available) or 'none'}")
+        by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        parameters = inspect.signature(factory).parameters.values()
+        takes = [p for p in parameters if p.default is p.empty and p.kind in by_place]
+        if len(takes) not in (0, 2):
+            raise ModelError(f"{spec}: takes {len(takes)} arguments; expected none, or (input_shape, classes)")
+        try:
+            module = factory(shape, classes) if takes else factory()
+        except Exception as error:
+            raise ModelError(f"{spec}: the factory failed: {type(error).__name__}: {error}") from error
     if not isinstance(module, nn.Module):
         raise ModelError(f"{spec}: returned {type(module).__name__}; expected a torch.nn.Module")
     return module
@@ -166,11 +176,32 @@ def _import(path: Path) -> ModuleType:
     sys.modules[name] = code
     try:
         spec.loader.exec_module(code)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ModelError(f"{path}: cannot be imported: {type(error).__name__}: {error}") from error
     return code
 
 
+@contextmanager
+def _beside(path: Path) -> Iterator[None]:
+    """Lets a user's file import its neighbours, as it could if it were run."""
+    folder = str(path.resolve().parent)
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+
+
+def default_training(source: ModelSource, dataset: Dataset) -> Train:
+    """How to train a model from nothing: tuned for the zoo; else about 6,000 batches, at least 10 epochs.
+
+    Raises:
+        ModelError: an unknown zoo name.
+    """
+    if isinstance(source, str) and source.startswith("zoo:"):
+        return _zoo_training(source.removeprefix("zoo:"), dataset)
+    batches = max(1, len(dataset.train) // 128)
+    return Train(epochs=min(200, max(10, 6000 // batches)), learning_rate=0.02, schedule="one-cycle")
 
 
 def _zoo_training(name: str, dataset: Dataset) -> Train:
@@ -182,11 +213,5 @@ def _zoo_training(name: str, dataset: Dataset) -> Train:
         momentum=found.momentum,
         weight_decay=found.weight_decay,
         schedule=found.schedule,
-        augment=found.augment,
+        augment=found.augment if dataset.name in _MIRRORED else _UNMIRRORED.get(found.augment, found.augment),
     )
-
-
-def _default_training(dataset: Dataset) -> Train:
-    """For architectures nobody tuned: about 6,000 batches, at least 10 epochs."""
-    batches = max(1, len(dataset.train) // 128)
-    return Train(epochs=min(200, max(10, 6000 // batches)), learning_rate=0.02, schedule="one-cycle")

@@ -45,15 +45,26 @@ class Run:
             self._lock = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
+            self._unlock()
             raise RunError(f"{self.path}: another camfit process is working here") from error
         except OSError as error:
+            self._unlock()
             raise RunError(f"{self.path}: cannot be used as a run directory: {error.strerror or error}") from error
-        for leftover in self.path.rglob(f".*{TEMPORARY}"):
-            leftover.unlink()
-        self._check_manifest()
+        try:
+            self._check_manifest()
+        except BaseException:
+            self._unlock()
+            raise
+        # Only here and in the steps, and only once the directory is known to be this run's: --out may name any directory.
+        for pattern in (f".*{TEMPORARY}", f"steps/*/.*{TEMPORARY}"):
+            for leftover in self.path.glob(pattern):
+                leftover.unlink(missing_ok=True)
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._unlock()
+
+    def _unlock(self) -> None:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -66,6 +77,8 @@ class Run:
             write_json(path, self.manifest)
             return
         found = read_json(path)
+        if not isinstance(found, dict):
+            raise RunError(f"{path}: not the manifest of a run: expected an object, found {type(found).__name__}")
         for key in sorted({*found, *self.manifest}):
             if found.get(key) != self.manifest.get(key):
                 raise RunError(
@@ -93,10 +106,11 @@ class Run:
         """
         directory = self._directory(name)
         record_path, network_path = directory / "record.json", directory / "network.safetensors"
+        checkpoint = directory / "checkpoint.pt"
         if record_path.exists():
+            checkpoint.unlink(missing_ok=True)  # a kill may have come between the record and this
             return load_network(network_path), read_json(record_path)
         begin = time.perf_counter()
-        checkpoint = directory / "checkpoint.pt"
         network, record = make(checkpoint)
         record = {"seconds": round(time.perf_counter() - begin, 2), **record}
         save_network(network, network_path)

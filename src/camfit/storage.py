@@ -8,15 +8,18 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
-
+import torch
 from torch import Tensor, nn
 
-from camfit.errors import RunError
+from camfit.errors import CamfitError, RunError
 from camfit.forms import FORMS, Codebook, Form, Hashed, Masked, Sign, attach, form_of, stored_of
 from camfit.layers import build, describe
 from camfit.network import Network, Node
@@ -35,19 +38,20 @@ def write_atomically(path: Path, data: bytes) -> None:
         RunError: the directory cannot be written or the disk is full; the old content stays.
     """
     path = Path(path)
-    temporary = ""
+    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent)
+        temporary = Path(name)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        temporary.chmod(0o644)
+        temporary.replace(path)
     except OSError as error:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
         raise RunError(f"{path}: cannot write {len(data):,} bytes: {error.strerror or error}") from error
 
 
@@ -107,7 +111,8 @@ def _layer_from(description: dict[str, Any], arrays: dict[str, Tensor]) -> nn.Mo
     arguments = {name: value for name, value in description.items() if name not in ("kind", "weight")}
     layer = build(description["kind"], arguments)
     plain = {name: value for name, value in arrays.items() if name != "stored" and not name.startswith("form.")}
-    layer.load_state_dict(plain, strict="weight" not in description)
+    # Assigned, not copied: the layer takes over the arrays' precision.
+    layer.load_state_dict(plain, strict="weight" not in description, assign=True)
     if "weight" in description:
         form_arrays = {name.removeprefix("form."): value for name, value in arrays.items() if name.startswith("form.")}
         attach(layer, form_from(description["weight"], form_arrays), arrays["stored"])
@@ -143,9 +148,10 @@ def network_bytes(network: Network) -> bytes:
 def network_from_bytes(data: bytes, source: str) -> Network:
     """The network in a safetensors file's content; ``source`` names it in errors."""
     description, arrays = _from_bytes("network", data, source)
-    layers = {path: _layer_from(value, _at(path, arrays)) for path, value in description["layers"].items()}
-    nodes = tuple(Node(name, layer, tuple(inputs)) for name, layer, inputs in description["nodes"])
-    return Network(nodes, layers, tuple(description["input_shape"])).eval()
+    with _rebuilding("network", source):
+        layers = {path: _layer_from(value, _at(path, arrays)) for path, value in description["layers"].items()}
+        nodes = tuple(Node(name, layer, tuple(inputs)) for name, layer, inputs in description["nodes"])
+        return Network(nodes, layers, tuple(description["input_shape"])).eval()
 
 
 def save_network(network: Network, path: Path) -> None:
@@ -171,7 +177,9 @@ def plan_parts(plan: Plan) -> tuple[dict[str, Any], dict[str, Tensor]]:
             edits.append({"edit": "keep_channels", "group": edit.group, "keep": list(edit.keep)})
         elif isinstance(edit, Constrain):
             description, form_arrays = form_parts(edit.form)
-            edits.append({"edit": "constrain", "layer": edit.layer, "form": description, "stored": edit.stored is not None})
+            edits.append(
+                {"edit": "constrain", "layer": edit.layer, "form": description, "stored": edit.stored is not None}
+            )
             arrays |= _under(f"{prefix}/form", form_arrays)
             if edit.stored is not None:
                 arrays[f"{prefix}/stored"] = edit.stored
@@ -189,7 +197,9 @@ def plan_parts(plan: Plan) -> tuple[dict[str, Any], dict[str, Tensor]]:
             edits.append({"edit": "set_values", "name": edit.name})
             arrays[f"{prefix}/values"] = edit.values
     description = {"method": plan.method, "reason": plan.reason, "notes": plan.notes, "edits": edits}
-    return json.loads(json.dumps(description)), {name: value.detach().contiguous().clone() for name, value in arrays.items()}
+    return json.loads(json.dumps(description)), {
+        name: value.detach().contiguous().clone() for name, value in arrays.items()
+    }
 
 
 def plan_bytes(plan: Plan) -> bytes:
@@ -200,34 +210,37 @@ def plan_bytes(plan: Plan) -> bytes:
 def plan_from_bytes(data: bytes, source: str) -> Plan:
     """The plan in a safetensors file's content; ``source`` names it in errors."""
     description, arrays = _from_bytes("plan", data, source)
-    edits: list[Edit] = []
-    for number, value in enumerate(description["edits"]):
-        prefix = f"edit{number}"
-        kind = value["edit"]
-        if kind == "keep_channels":
-            edits.append(KeepChannels(value["group"], tuple(value["keep"])))
-        elif kind == "constrain":
-            form = form_from(value["form"], _at(f"{prefix}/form", arrays))
-            edits.append(Constrain(value["layer"], form, arrays[f"{prefix}/stored"] if value["stored"] else None))
-        elif kind == "replace":
-            edits.append(Replace(value["layer"], _layer_from(value["by"], _at(prefix, arrays))))
-        elif kind == "insert":
-            edits.append(Insert(value["before"], value["name"], _layer_from(value["layer"], _at(prefix, arrays))))
-        elif kind == "remove":
-            edits.append(Remove(value["layer"]))
-        elif kind == "set_values":
-            edits.append(SetValues(value["name"], arrays[f"{prefix}/values"]))
-        else:
-            raise RunError(f"{source}: edit {number} is a {kind!r}, which this camfit does not know")
-    return Plan(description["method"], tuple(edits), description["reason"], description["notes"])
+    with _rebuilding("plan", source):
+        edits = tuple(_edit_from(value, f"edit{number}", arrays) for number, value in enumerate(description["edits"]))
+        return Plan(description["method"], edits, description["reason"], description["notes"])
+
+
+def _edit_from(value: dict[str, Any], prefix: str, arrays: dict[str, Tensor]) -> Edit:
+    kind = value["edit"]
+    if kind == "keep_channels":
+        return KeepChannels(value["group"], tuple(value["keep"]))
+    if kind == "constrain":
+        form = form_from(value["form"], _at(f"{prefix}/form", arrays))
+        return Constrain(value["layer"], form, arrays[f"{prefix}/stored"] if value["stored"] else None)
+    if kind == "replace":
+        return Replace(value["layer"], _layer_from(value["by"], _at(prefix, arrays)))
+    if kind == "insert":
+        return Insert(value["before"], value["name"], _layer_from(value["layer"], _at(prefix, arrays)))
+    if kind == "remove":
+        return Remove(value["layer"])
+    if kind == "set_values":
+        return SetValues(value["name"], arrays[f"{prefix}/values"])
+    raise RunError(f"{prefix} is a {kind!r}, which this camfit does not know")
 
 
 # -- the common container --------------------------------------------------------------------------------------
 
 
 def _to_bytes(what: str, description: dict[str, Any], arrays: dict[str, Tensor]) -> bytes:
-    metadata = {_KEY: json.dumps({"what": what, **description}, sort_keys=True)}
-    return safetensors.torch.save({name: value.detach().cpu() for name, value in sorted(arrays.items())}, metadata)
+    tensors = {name: value.detach().contiguous().cpu() for name, value in sorted(arrays.items())}
+    content = {"what": what, **description}
+    metadata = {_KEY: json.dumps({"crc32": _checksum(content, tensors), **content}, sort_keys=True)}
+    return safetensors.torch.save(tensors, metadata)
 
 
 def _from_bytes(what: str, data: bytes, source: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -235,11 +248,33 @@ def _from_bytes(what: str, data: bytes, source: str) -> tuple[dict[str, Any], di
         arrays = safetensors.torch.load(data)
         length = int.from_bytes(data[:8], "little")
         description = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_KEY])
-    except (safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:
+        checksum = description.pop("crc32")
+    except (safetensors.SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise RunError(f"{source}: not a {what} saved by camfit ({error})") from error
-    if description.get("what") != what:
-        raise RunError(f"{source}: holds a {description.get('what')}, expected a {what}")
+    if _checksum(description, arrays) != checksum:
+        raise RunError(f"{source}: damaged: its content does not have the checksum {checksum!r} that it was saved with")
+    if description["what"] != what:
+        raise RunError(f"{source}: holds a {description['what']}, expected a {what}")
     return description, {name: value.clone() for name, value in arrays.items()}
+
+
+def _checksum(description: dict[str, Any], arrays: dict[str, Tensor]) -> int:
+    """CRC-32 of the description and of every tensor's name, type, shape and bytes; the container itself has none."""
+    crc = zlib.crc32(json.dumps(description, sort_keys=True).encode())
+    for name, value in sorted(arrays.items()):
+        crc = zlib.crc32(f"{name} {value.dtype} {list(value.shape)}".encode(), crc)
+        crc = zlib.crc32(value.reshape(-1).view(torch.uint8).numpy().data, crc)
+    return crc
+
+
+@contextmanager
+def _rebuilding(what: str, source: str) -> Iterator[None]:
+    """A :class:`RunError` for a description that describes nothing, as another version's may."""
+    try:
+        yield
+    except (CamfitError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        why = f"no {error}" if isinstance(error, KeyError) else error
+        raise RunError(f"{source}: not a {what} that this camfit can rebuild: {why}") from error
 
 
 def _read(path: Path) -> bytes:
@@ -260,5 +295,3 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         return safetensors.torch.load(_read(path))
     except safetensors.SafetensorError as error:
         raise RunError(f"{path}: not a readable safetensors file ({error})") from error
-
-

@@ -41,7 +41,7 @@ def trace(model: nn.Module | ExportedProgram, input_shape: tuple[int, ...]) -> N
     if isinstance(model, ExportedProgram):
         program = model
     else:
-        was_training = model.training
+        modes = [(module, module.training) for module in model.modules()]
         model.eval()
         try:
             example = torch.zeros(_BATCH, *input_shape)
@@ -50,9 +50,12 @@ def trace(model: nn.Module | ExportedProgram, input_shape: tuple[int, ...]) -> N
             program = torch.export.export(model, (example,))
         except Exception as error:
             first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise ModelError(f"model {type(model).__name__} cannot be traced on input {list(input_shape)}: {first_line}") from error
+            raise ModelError(
+                f"model {type(model).__name__} cannot be traced on input {list(input_shape)}: {first_line}"
+            ) from error
         finally:
-            model.train(was_training)
+            for module, training in modes:
+                module.training = training
     return _Tracer(program, tuple(input_shape)).network()
 
 
@@ -61,7 +64,9 @@ def load_exported(path: Path) -> ExportedProgram:
     try:
         return torch.export.load(path)
     except Exception as error:
-        raise ModelError(f"{path}: not a .pt2 file that torch {torch.__version__} can load ({type(error).__name__}: {error})") from error
+        raise ModelError(
+            f"{path}: not a .pt2 file that torch {torch.__version__} can load ({type(error).__name__}: {error})"
+        ) from error
 
 
 class _Tracer:
@@ -78,14 +83,23 @@ class _Tracer:
         self.nodes: list[Node] = []
         self.layers: dict[str, nn.Module] = {}
         self.keys: dict[str, tuple[Any, ...]] = {}
+        # The node that made the memory in which a view lives, and the in-place op that changed a value behind its back.
+        self.memory: dict[torch.fx.Node, torch.fx.Node] = {}
+        self.stale: dict[torch.fx.Node, torch.fx.Node] = {}
 
     def network(self) -> Network:
-        inputs = [n for n in self.program.graph.nodes if n.op == "placeholder" and n.name in self.program.graph_signature.user_inputs]
+        inputs = [
+            n
+            for n in self.program.graph.nodes
+            if n.op == "placeholder" and n.name in self.program.graph_signature.user_inputs
+        ]
         if len(inputs) != 1:
             raise ModelError(f"the model takes {len(inputs)} inputs; camfit expects exactly one image tensor")
         found = tuple(inputs[0].meta["val"].shape)
         if tuple(int(s) if isinstance(s, int) else -1 for s in found[1:]) != self.input_shape:
-            raise ModelError(f"the model was exported for inputs of shape {list(found[1:])}; the data has {list(self.input_shape)}")
+            raise ModelError(
+                f"the model was exported for inputs of shape {list(found[1:])}; the data has {list(self.input_shape)}"
+            )
         self.batch = found[0]
         self.values[inputs[0]] = INPUT
         self.shapes[INPUT] = self.input_shape
@@ -109,10 +123,25 @@ class _Tracer:
         if handler is None:
             raise ModelError(f"unknown op {node.target} {_where(node)}; camfit knows {', '.join(sorted(_HANDLERS))}")
         handler(self, node)
-        if str(node.target).split(".")[1].endswith("_") and node in self.values:
-            # An in-place op: whoever reads its input later sees the new value.
-            old, new = self.value(node.args[0], node), self.values[node]
-            self.values = {n: new if name == old else name for n, name in self.values.items()}
+        if node not in self.values:
+            return
+        source, in_place = node.args[0], str(node.target).split(".")[1].endswith("_")
+        if isinstance(source, torch.fx.Node) and (in_place or str(node.target) in _VIEWS):
+            self.memory[node] = self.memory.get(source, source)
+            if in_place:
+                self._written(node, source)
+
+    def _written(self, node: torch.fx.Node, source: torch.fx.Node) -> None:
+        """After an in-place op: whoever reads the same memory later sees the new value; another shape of it has no name."""
+        old, memory = self.values[source], self.memory[node]
+        for other, name in list(self.values.items()):
+            if other is node or self.memory.get(other, other) is not memory:
+                continue
+            if name == old:
+                self.values[other] = self.values[node]
+            else:
+                del self.values[other]
+                self.stale[other] = node
 
     def add(self, node: torch.fx.Node, layer: nn.Module, inputs: list[Any], path: str | None = None) -> None:
         """Appends a call of ``layer``; ``path`` is given for layers with parameters."""
@@ -131,20 +160,27 @@ class _Tracer:
     def value(self, source: Any, user: torch.fx.Node) -> str:
         if isinstance(source, torch.fx.Node) and source in self.values:
             return self.values[source]
+        if source in self.stale:
+            raise ModelError(
+                f"{self.stale[source].target} {_where(self.stale[source])} changes in place what {user.target} {_where(user)} reads "
+                "through a view; camfit expects an op that is not in place"
+            )
         raise ModelError(f"{user.target} {_where(user)}: argument {source} is not computed from the input image")
 
     def tensor(self, source: Any, user: torch.fx.Node) -> Tensor:
         """The parameter, buffer or constant behind a placeholder."""
         if isinstance(source, torch.fx.Node):
             if source.name in self.paths:
-                return self.program.state_dict.get(self.paths[source.name], self.program.constants.get(self.paths[source.name]))  # type: ignore[return-value]
+                return self.program.state_dict.get(
+                    self.paths[source.name], self.program.constants.get(self.paths[source.name])
+                )  # type: ignore[return-value]
             if source.name in self.constants:
                 return self.program.constants[self.constants[source.name]]  # type: ignore[return-value]
         raise ModelError(f"{user.target} {_where(user)}: {source} is computed; camfit expects a parameter there")
 
     def path(self, weight: Any) -> str:
         """Path of the layer that owns the weight: its name without the last part."""
-        full = self.paths[weight.name]
+        full: str = self.paths[weight.name]
         owner = full.rpartition(".")[0]
         # A module with weights of its own around other modules: its layer would contain theirs.
         around = any(p.startswith(f"{owner}.") and "." in p[len(owner) + 1 :] for p in self.paths.values())
@@ -162,7 +198,7 @@ class _Tracer:
 
     def _fresh(self, wanted: str) -> str:
         name, count = wanted, 1
-        while name in self.layers or any(p.startswith(name + ".") for p in self.paths.values()):
+        while name in self.layers or any(p == name or p.startswith(name + ".") for p in self.paths.values()):
             count += 1
             name = f"{wanted}_{count}"
         return name
@@ -211,25 +247,32 @@ def _conv2d(t: _Tracer, node: torch.fx.Node) -> None:
     elif padding == "same":
         spans = [d * (k - 1) for d, k in zip(dilation, (kh, kw), strict=True)]
         if any(span % 2 for span in spans):
-            raise ModelError(f"convolution {_where(node)}: padding 'same' with kernel {kh}x{kw} is uneven; camfit expects the same on both sides")
+            raise ModelError(
+                f"convolution {_where(node)}: padding 'same' with kernel {kh}x{kw} is uneven; camfit expects the same on both sides"
+            )
         padding = (spans[0] // 2, spans[1] // 2)
-    layer = nn.Conv2d(cin_per_group * groups, cout, (kh, kw), stride, _pair(padding), dilation, groups, bias_arg is not None)
+    layer = nn.Conv2d(
+        cin_per_group * groups, cout, (kh, kw), stride, _pair(padding), dilation, groups, bias_arg is not None
+    )
     _copy(layer.weight, weight)
     if bias_arg is not None:
         _copy(layer.bias, t.tensor(bias_arg, node))
-    path = t.layer_path(node.args[1], ("conv", str(bias_arg), stride, layer.padding, dilation, groups), node)
+    key = ("conv", str(node.args[1]), str(bias_arg), stride, layer.padding, dilation, groups)
+    path = t.layer_path(node.args[1], key, node)
     t.add(node, layer, [x], path)
 
 
 def _linear(t: _Tracer, node: torch.fx.Node) -> None:
     x, weight, bias_arg = node.args[0], t.tensor(node.args[1], node), _arg(node, 2, "bias")
     if len(t.shapes[t.value(x, node)]) != 1:
-        raise ModelError(f"linear {_where(node)}: input of shape {list(t.shapes[t.value(x, node)])}; camfit expects a flat vector")
+        raise ModelError(
+            f"linear {_where(node)}: input of shape {list(t.shapes[t.value(x, node)])}; camfit expects a flat vector"
+        )
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias_arg is not None)
     _copy(layer.weight, weight)
     if bias_arg is not None:
         _copy(layer.bias, t.tensor(bias_arg, node))
-    t.add(node, layer, [x], t.layer_path(node.args[1], ("linear", str(bias_arg)), node))
+    t.add(node, layer, [x], t.layer_path(node.args[1], ("linear", str(node.args[1]), str(bias_arg)), node))
 
 
 def _batch_norm(t: _Tracer, node: torch.fx.Node) -> None:
@@ -245,7 +288,7 @@ def _batch_norm(t: _Tracer, node: torch.fx.Node) -> None:
         _copy(layer.weight, t.tensor(weight, node))
     if bias is not None:
         _copy(layer.bias, t.tensor(bias, node))
-    t.add(node, layer, [x], t.layer_path(mean, ("batch_norm",), node))
+    t.add(node, layer, [x], t.layer_path(mean, ("batch_norm", *map(str, (mean, var, weight, bias)), eps), node))
 
 
 def _pool(kind: type[nn.MaxPool2d] | type[nn.AvgPool2d]) -> Callable[[_Tracer, torch.fx.Node], None]:
@@ -260,7 +303,13 @@ def _pool(kind: type[nn.MaxPool2d] | type[nn.AvgPool2d]) -> Callable[[_Tracer, t
         else:
             if _arg(node, 6, "divisor_override") is not None:
                 raise ModelError(f"average pooling {_where(node)}: a divisor of its own; camfit expects none")
-            layer = nn.AvgPool2d(kernel, stride, padding, bool(_arg(node, 4, "ceil_mode", False)), bool(_arg(node, 5, "count_include_pad", True)))
+            layer = nn.AvgPool2d(
+                kernel,
+                stride,
+                padding,
+                bool(_arg(node, 4, "ceil_mode", False)),
+                bool(_arg(node, 5, "count_include_pad", True)),
+            )
         t.add(node, layer, [node.args[0]])
 
     return handler
@@ -273,7 +322,9 @@ def _adaptive_avg_pool(t: _Tracer, node: torch.fx.Node) -> None:
     elif shape[1] % size[0] == 0 and shape[2] % size[1] == 0:
         t.add(node, nn.AvgPool2d((shape[1] // size[0], shape[2] // size[1])), [node.args[0]])
     else:
-        raise ModelError(f"adaptive pooling {_where(node)}: {list(shape[1:])} to {list(size)}; camfit expects an even division")
+        raise ModelError(
+            f"adaptive pooling {_where(node)}: {list(shape[1:])} to {list(size)}; camfit expects an even division"
+        )
 
 
 def _mean(t: _Tracer, node: torch.fx.Node) -> None:
@@ -293,7 +344,9 @@ def _reshape(t: _Tracer, node: torch.fx.Node) -> None:
     elif new[0] == t.batch and len(new) == 2:
         t.add(node, nn.Flatten(1), [source])
     else:
-        raise ModelError(f"{node.target} {_where(node)}: {list(old)} to {list(new[1:])}; camfit expects flattening to a vector per image")
+        raise ModelError(
+            f"{node.target} {_where(node)}: {list(old)} to {list(new[1:])}; camfit expects flattening to a vector per image"
+        )
 
 
 def _add(t: _Tracer, node: torch.fx.Node) -> None:
@@ -301,28 +354,37 @@ def _add(t: _Tracer, node: torch.fx.Node) -> None:
     if _arg(node, 2, "alpha", 1) != 1 or not isinstance(b, torch.fx.Node):
         raise ModelError(f"add {_where(node)}: camfit expects the plain sum of two layers' outputs")
     if t.shapes[t.value(a, node)] != t.shapes[t.value(b, node)]:
-        raise ModelError(f"add {_where(node)}: shapes {list(t.shapes[t.value(a, node)])} and {list(t.shapes[t.value(b, node)])}; camfit expects equal ones")
+        raise ModelError(
+            f"add {_where(node)}: shapes {list(t.shapes[t.value(a, node)])} and {list(t.shapes[t.value(b, node)])}; camfit expects equal ones"
+        )
     t.add(node, Add(), [a, b])
 
 
 def _cat(t: _Tracer, node: torch.fx.Node) -> None:
     rank = len(node.meta["val"].shape)
     if _arg(node, 1, "dim", 0) % rank != 1:
-        raise ModelError(f"concatenation {_where(node)} along dimension {_arg(node, 1, 'dim', 0)}; camfit expects the channels (1)")
+        raise ModelError(
+            f"concatenation {_where(node)} along dimension {_arg(node, 1, 'dim', 0)}; camfit expects the channels (1)"
+        )
     t.add(node, Concat(), list(node.args[0]))  # type: ignore[arg-type]
 
 
-def _hardtanh(t: _Tracer, node: torch.fx.Node) -> None:
-    low, high = _arg(node, 1, "min_val", -1), _arg(node, 2, "max_val", 1)
-    if (low, high) != (0, 6):
-        raise ModelError(f"clamp {_where(node)} to [{low}, {high}]; camfit expects [0, 6] (ReLU6)")
-    t.add(node, nn.ReLU6(), [node.args[0]])
+def _clamp(low_name: str, high_name: str) -> Callable[[_Tracer, torch.fx.Node], None]:
+    def handler(t: _Tracer, node: torch.fx.Node) -> None:
+        low, high = _arg(node, 1, low_name), _arg(node, 2, high_name)
+        if (low, high) != (0, 6):
+            raise ModelError(f"clamp {_where(node)} to [{low}, {high}]; camfit expects [0, 6] (ReLU6)")
+        t.add(node, nn.ReLU6(), [node.args[0]])
+
+    return handler
 
 
 def _softmax(t: _Tracer, node: torch.fx.Node) -> None:
     shape = t.shapes[t.value(node.args[0], node)]
     if len(shape) != 1 or _arg(node, 1, "dim", -1) % 2 != 1:
-        raise ModelError(f"soft-max {_where(node)} over dimension {node.args[1]} of {list(shape)}; camfit expects a vector's")
+        raise ModelError(
+            f"soft-max {_where(node)} over dimension {node.args[1]} of {list(shape)}; camfit expects a vector's"
+        )
     t.add(node, nn.Softmax(1), [node.args[0]])
 
 
@@ -346,9 +408,10 @@ _HANDLERS: dict[str, Callable[[_Tracer, torch.fx.Node], None]] = {
     "aten.relu.default": _plain(lambda n: nn.ReLU()),
     "aten.relu_.default": _plain(lambda n: nn.ReLU()),
     "aten.relu6.default": _plain(lambda n: nn.ReLU6()),
-    "aten.hardtanh.default": _hardtanh,
-    "aten.hardtanh_.default": _hardtanh,
-    "aten.clamp.default": _hardtanh,
+    "aten.hardtanh.default": _clamp("min_val", "max_val"),
+    "aten.hardtanh_.default": _clamp("min_val", "max_val"),
+    "aten.clamp.default": _clamp("min", "max"),
+    "aten.clamp_.default": _clamp("min", "max"),
     "aten.max_pool2d.default": _pool(nn.MaxPool2d),
     "aten.avg_pool2d.default": _pool(nn.AvgPool2d),
     "aten.adaptive_avg_pool2d.default": _adaptive_avg_pool,
@@ -360,6 +423,7 @@ _HANDLERS: dict[str, Callable[[_Tracer, torch.fx.Node], None]] = {
     "aten.add.Tensor": _add,
     "aten.add_.Tensor": _add,
     "aten.cat.default": _cat,
+    "aten.concat.default": _cat,
     "aten.softmax.int": _softmax,
     "aten.dropout.default": _plain(lambda n: nn.Dropout(float(n.args[1]))),  # type: ignore[arg-type]
     "aten.dropout_.default": _plain(lambda n: nn.Dropout(float(n.args[1]))),  # type: ignore[arg-type]
@@ -370,3 +434,12 @@ _HANDLERS: dict[str, Callable[[_Tracer, torch.fx.Node], None]] = {
     "aten.detach.default": _identity,
     "aten._assert_tensor_metadata.default": _ignore,
 }
+
+# Ops whose result is (or may be) another look at their first argument's memory.
+_VIEWS = frozenset(
+    f"aten.{name}"
+    for name in (
+        "flatten.using_ints", "view.default", "reshape.default", "squeeze.dims", "contiguous.default", "alias.default",
+        "detach.default", "dropout.default", "feature_dropout.default",
+    )
+)  # fmt: skip

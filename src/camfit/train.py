@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -30,6 +31,9 @@ from camfit.tasks import Task
 # Seconds between lines of progress and between checkpoints: epochs on small data take milliseconds.
 _TELL_EVERY = 2.0
 _SAVE_EVERY = 3.0
+
+# Of one image: below, two threads wait for each other longer than they compute (LeNet-5 has 2.3 million).
+_MACS_WORTH_THREADS = 1_000_000
 
 
 class Train(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="train", tag_field="step"):
@@ -121,6 +125,23 @@ Progress = Callable[[str], None]
 
 def quiet(message: str) -> None:
     """Progress that nobody watches."""
+
+
+@contextmanager
+def fitting_threads(macs: int) -> Iterator[None]:
+    """One torch thread inside, where a batch is too little work to share; the number as it was outside.
+
+    Args:
+        macs: multiply-accumulates of one image. The choice rests on them alone, so it is the same at every run: the number of
+            threads decides the order of sums, and so the bits of the result.
+    """
+    before = torch.get_num_threads()
+    if macs < _MACS_WORTH_THREADS:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @torch.no_grad()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from contract.subjects import CLASSES, MODELS, PLANNERS, SHAPE, small_network
 
 from camfit.method import Calibration
 from camfit.network import Network
+from contract.subjects import CLASSES, MODELS, PLANNERS, SHAPE, small_network
 
 
 @pytest.fixture(params=PLANNERS)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from camfit import catalog
-from camfit.method import Calibration, Planner
+from camfit.method import Planner
 from camfit.network import Network
 from camfit.storage import network_bytes, network_from_bytes
 from camfit.trace import trace

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from contract.subjects import planner
 
 from camfit.cost import macs, parameters
 from camfit.forms import stored_of
@@ -13,6 +12,7 @@ from camfit.method import Calibration
 from camfit.network import Network
 from camfit.storage import network_bytes, network_from_bytes
 from camfit.surgery import apply
+from contract.subjects import planner
 
 
 @pytest.fixture

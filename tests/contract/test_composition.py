@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from contract.subjects import MODELS, PLANNERS, planner, small_network
 
 from camfit.errors import PlanError
 from camfit.method import Calibration
 from camfit.storage import network_bytes
 from camfit.surgery import apply
+from contract.subjects import MODELS, PLANNERS, planner, small_network
 
 
 @pytest.mark.parametrize("second", PLANNERS)

@@ -6,13 +6,13 @@ import dataclasses
 
 import pytest
 import torch
-from contract.subjects import planner
 
 from camfit import catalog
 from camfit.method import Calibration
 from camfit.network import Network
 from camfit.storage import network_bytes, plan_bytes, plan_from_bytes
 from camfit.surgery import apply, check
+from contract.subjects import planner
 
 
 def test_planning_and_applying_leave_the_network_bit_identical(
@@ -48,9 +48,7 @@ def test_a_plan_survives_saving_and_loading(method: str, network: Network, calib
     assert network_bytes(apply(network, loaded)) == network_bytes(apply(network, plan))
 
 
-def test_a_plan_carries_its_methods_name_and_a_reason(
-    method: str, network: Network, calibration: Calibration
-) -> None:
+def test_a_plan_carries_its_methods_name_and_a_reason(method: str, network: Network, calibration: Calibration) -> None:
     plan = planner(method).plan(network, calibration)
     assert plan.method == method
     assert plan.reason and len(plan) > 0

@@ -1,11 +1,9 @@
-"""Laws 1, 2 and 5 on random networks: whatever the network, a method plans and applies cleanly or is refused by name."""
+"""Laws 1, 2 and 5 on random networks: whatever the network, a method works on it or is refused by name."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from contract.subjects import PLANNERS, planner
-from networks import Allowed, inputs, random_network, with_forms
 
 from camfit.cost import macs, parameters
 from camfit.errors import PlanError
@@ -15,6 +13,8 @@ from camfit.network import Network
 from camfit.plan import KeepChannels
 from camfit.storage import network_bytes, plan_bytes, plan_from_bytes
 from camfit.surgery import apply, masked
+from contract.subjects import PLANNERS, planner
+from networks import Allowed, inputs, random_network, with_forms
 
 
 def rewrite(network: Network, name: str, seed: int, *, binary: bool = False) -> Network | None:
@@ -40,7 +40,9 @@ def rewrite(network: Network, name: str, seed: int, *, binary: bool = False) -> 
         if not binary and all(isinstance(edit, KeepChannels) for edit in plan):
             torch.testing.assert_close(after(x), masked(network, plan)(x), rtol=1e-9, atol=1e-9)
     assert sum(macs(after).values()) <= sum(macs(network).values())
-    assert sum(parameters(after)[p] for p in after.weighted()) <= sum(parameters(network)[p] for p in network.weighted())
+    assert sum(parameters(after)[p] for p in after.weighted()) <= sum(
+        parameters(network)[p] for p in network.weighted()
+    )
     return after
 
 

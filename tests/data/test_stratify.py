@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from camfit.data.stratify import hold_out
@@ -21,6 +21,7 @@ def test_classes_keep_their_shares() -> None:
     assert np.bincount(LABELS[rest]).tolist() == [45, 27, 18]
 
 
+@settings(deadline=None)
 @given(
     labels=st.lists(st.integers(0, 5), min_size=2, max_size=60).map(np.array),
     fraction=st.floats(0, 1),

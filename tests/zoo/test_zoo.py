@@ -53,13 +53,15 @@ def test_the_seed_decides_the_weights(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", zoo.names())
-def test_weights_start_with_variance_two_over_fan_in(name: str) -> None:
+def test_weights_start_with_the_variance_of_he(name: str) -> None:
     torch.manual_seed(0)
     for path, layer in SMALL[name]((1, 28, 28), 10).named_modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
-            fan_in = layer.weight[0].numel()
+            # He et al. 2015: 2 / fan-in before a ReLU, 1 / fan-in where none follows (convolutions of LeNet-5)
+            gain = 1 if name == "lenet5" and path.startswith("conv") else 2
             spread = 6 * (2 / layer.weight.numel()) ** 0.5  # six standard errors of a variance
-            assert layer.weight.var(unbiased=False).item() * fan_in / 2 == pytest.approx(1, abs=spread), path
+            ratio = layer.weight.var(unbiased=False).item() * layer.weight[0].numel() / gain
+            assert ratio == pytest.approx(1, abs=spread), path
             assert layer.bias is None or not layer.bias.any(), path
 
 

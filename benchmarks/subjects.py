@@ -1,0 +1,140 @@
+"""What is timed: networks with fresh, seeded weights, each in the shapes that several engines take.
+
+Times do not depend on what the weights are worth, so nothing is trained; batch-norms get statistics of random images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from camfit import zoo
+from camfit.forms import Codebook, Hashed, Sign, attach
+from camfit.forms.sign import sign
+from camfit.layers import BinaryConv2d
+from camfit.network import Network, Node
+from camfit.trace import trace
+
+SEED = 0
+
+# Deep Compression's LeNet-5 (Han, Mao, Dally, ICLR 2016, table 3): 8 % of the weights, 8 bits in convolutions, 5 elsewhere.
+_DENSITY = {"conv1": 0.66, "conv2": 0.12, "fc1": 0.08, "fc2": 0.19}
+_ENTRIES = {"conv1": 256, "conv2": 256, "fc1": 32, "fc2": 32}
+_HASHED_TO = 8
+
+Kind = Literal["camfit", "onnxruntime", "plain loop"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A network for one engine, and the image [1, C, H, W] (or [1, F]) that it gets. ``name`` tells a subject's entries apart."""
+
+    kind: Kind
+    name: str
+    network: Network
+    image: Tensor
+
+    @torch.no_grad()
+    def expected(self) -> Tensor:
+        """What torch computes: [C, H, W] or [F]."""
+        return self.network(self.image)[0]  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One comparison; ``build`` makes its entries."""
+
+    key: str
+    title: str
+    build: Callable[[], tuple[Entry, ...]]
+
+
+def subjects() -> tuple[Subject, ...]:
+    """All comparisons, in the order of the table."""
+    return (
+        Subject("call", "nothing: ReLU of one value", lambda: _same(_one_relu())),
+        Subject("lenet5", "LeNet-5, 1×28×28", lambda: _same(_zoo("lenet5", (1, 28, 28), 10))),
+        Subject("resnet20", "ResNet-20, 3×32×32", lambda: _same(_zoo("resnet20", (3, 32, 32), 10))),
+        Subject("mobilenet", "MobileNet v1 0.25, 3×96×96", lambda: _same(_zoo("mobilenet_v1_025", (3, 96, 96), 1000))),
+        Subject("lenet5-codebook", "LeNet-5, 8 % of the weights, codebooks", lambda: _same(_shared())),
+        Subject("lenet5-hashed", "LeNet-5, hashed to 1/8", lambda: _same(_hashed())),
+        Subject("binary", "convolution 3×3, 256→256, 14×14", _binary),
+    )
+
+
+def _same(network: Network) -> tuple[Entry, ...]:
+    """camfit runs the network in its forms, ONNX Runtime the same values, dense."""
+    image = torch.rand(1, *network.input_shape, generator=torch.Generator().manual_seed(SEED))
+    return Entry("camfit", "", network, image), Entry("onnxruntime", "", network, image)
+
+
+def _one_relu() -> Network:
+    return Network((Node("relu", "relu", ("input",)),), {"relu": nn.ReLU()}, (1, 1, 1)).eval()
+
+
+@torch.no_grad()
+def _zoo(name: str, shape: tuple[int, int, int], classes: int) -> Network:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        network = trace(zoo.build(name, shape, classes), shape)
+        norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+        for norm in norms:
+            norm.momentum = 1.0
+        network.train()
+        network(torch.rand(16, *shape))
+    return network.eval()
+
+
+@torch.no_grad()
+def _shared() -> Network:
+    """The largest weights of each layer, at the nearest of evenly spread values."""
+    network = _zoo("lenet5", (1, 28, 28), 10)
+    for path, layer in network.weighted().items():
+        weight, count = layer.weight.detach(), _ENTRIES[path]
+        kept = weight.abs() >= weight.abs().flatten().kthvalue(round(weight.numel() * (1 - _DENSITY[path]))).values
+        low, high = float(weight[kept].min()), float(weight[kept].max())
+        step = (high - low) / (count - 1)
+        index = ((weight - low) / step).round().clamp(0, count - 1).to(torch.int64)
+        attach(layer, Codebook(torch.where(kept, index, -1), count), low + step * torch.arange(count))
+    return network
+
+
+@torch.no_grad()
+def _hashed() -> Network:
+    network = _zoo("lenet5", (1, 28, 28), 10)
+    for number, layer in enumerate(network.weighted().values()):
+        weight = layer.weight.detach()
+        form = Hashed(tuple(weight.shape), weight.numel() // _HASHED_TO, SEED + number)
+        attach(layer, form, form.project(weight))
+    return network
+
+
+@torch.no_grad()
+def _binary() -> tuple[Entry, ...]:
+    """XNOR on real input, and float convolutions that compute the same from its signs."""
+    channels, size = 256, 14
+    generator = torch.Generator().manual_seed(SEED)
+    image = torch.randn(1, channels, size, size, generator=generator)
+    weight = torch.randn(channels, channels, 3, 3, generator=generator)
+    networks = []
+    for scale_input in (False, True):
+        layer = BinaryConv2d(channels, channels, (3, 3), padding=(1, 1), bias=False, scale_input=scale_input)
+        attach(layer, Sign(), weight)
+        networks.append(_single(layer, (channels, size, size)))
+    dense = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+    dense.weight.copy_(networks[0].get_submodule("conv").weight)  # type: ignore[arg-type]
+    float_network = _single(dense, (channels, size, size))
+    return (
+        Entry("camfit", "binary", networks[0], image),
+        Entry("camfit", "binary, input scaled by K", networks[1], image),
+        Entry("onnxruntime", "float", float_network, sign(image)),
+        Entry("plain loop", "float", float_network, sign(image)),
+    )
+
+
+def _single(layer: nn.Module, shape: tuple[int, ...]) -> Network:
+    return Network((Node("conv", "conv", ("input",)),), {"conv": layer}, shape).eval()

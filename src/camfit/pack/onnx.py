@@ -1,0 +1,230 @@
+"""Network -> ONNX model, so that other runtimes can be compared on the very graph that the engine runs.
+
+The graph is the lowered one (:mod:`camfit.pack.lower`): batch-norm folded, activations behind their layer, no dropout.
+Weights are written with their dense values, whatever form they live in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from camfit.errors import ModelError
+from camfit.forms import Sign
+from camfit.network import Network
+from camfit.pack.lower import Op, lower
+
+if TYPE_CHECKING:  # onnx is an extra: imported where a model is written
+    from onnx import NodeProto, TensorProto
+
+Attributes = dict[str, int | list[int]]
+
+OPSET = 17
+_IR_VERSION = 8  # the one that came with opset 17
+_RELU, _RELU6 = 1, 2
+_SIGN_CONSTANTS = (("one", 1.0), ("minus_one", -1.0), ("zero", 0.0))
+
+
+def to_onnx(network: Network) -> bytes:
+    """Writes a network as an ONNX model (opset 17).
+
+    Args:
+        network: in any mix of forms. A soft-max at its end stays.
+
+    Returns:
+        A serialised ``ModelProto``. Its input is called ``input`` and takes normalised images, float32 [N, C, H, W] (or
+        vectors [N, F]); its output is called ``output``. The batch dimension N is free.
+
+    Raises:
+        ModelError: the package ``onnx`` is missing, or a layer has no op in a packed file either.
+    """
+    try:
+        from onnx import TensorProto, helper
+    except ImportError as error:
+        raise ModelError(f'writing ONNX needs the package onnx ({error}); pip install "camfit[bench]"') from error
+    ops = lower(network)
+    shapes = network.shapes()
+    writer = _Writer(len(shapes["input"]))
+    for number, op in enumerate(ops, 1):
+        writer.write(op, "output" if number == len(ops) else f"value{number}")
+    graph = helper.make_graph(
+        writer.nodes,
+        "camfit",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", *network.input_shape])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["N", *shapes[network.nodes[-1].name]])],
+        writer.constants,
+    )
+    model = helper.make_model(
+        graph, producer_name="camfit", ir_version=_IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)]
+    )
+    data: bytes = model.SerializeToString()
+    return data
+
+
+class _Writer:
+    """Turns lowered ops into ONNX nodes, one or a few each. ``rank`` is 3 where the input is an image, else 1."""
+
+    def __init__(self, rank: int) -> None:
+        self.ranks = {"input": rank}
+        self.names = ["input"]
+        self.nodes: list[NodeProto] = []
+        self.constants: list[TensorProto] = []
+
+    def write(self, op: Op, output: str) -> None:
+        """Appends the op; its value is called ``output``."""
+        inputs = [self.names[number] for number in op.inputs]
+        rank = 1 if op.op == "flatten" else self.ranks[inputs[0]]
+        if op.op in ("conv2d", "linear"):
+            self._weighted(op, inputs[0], output)
+        elif op.op in ("binary_conv2d", "binary_linear"):
+            self._binary(op, inputs[0], output)
+        elif op.op in ("max_pool", "avg_pool"):
+            self._pool(op, inputs[0], output)
+        elif op.op == "global_avg_pool":
+            self._node("GlobalAveragePool", inputs, output)
+        elif op.op == "add":
+            self._activated("Add", inputs, output, op.attributes[0])
+        elif op.op == "concat":
+            self._node("Concat", inputs, output, {"axis": 1})
+        elif op.op == "activation":
+            self._activation(inputs[0], output, op.attributes[0])
+        elif op.op == "affine":
+            self._affine(op, inputs[0], output, rank)
+        elif op.op == "flatten":
+            self._node("Flatten", inputs, output, {"axis": 1})
+        elif op.op == "softmax":
+            self._node("Softmax", inputs, output, {"axis": 1})
+        else:
+            raise ModelError(f"layer {op.name!r}: no ONNX for the op {op.op!r}")
+        self.ranks[output] = rank
+        self.names.append(output)
+
+    # -- layers with weights -----------------------------------------------------------------------------------
+
+    def _weighted(self, op: Op, x: str, output: str) -> None:
+        weight, scale, bias = op.weights
+        assert weight is not None
+        values = weight.values
+        if scale is not None:
+            values = (values.double() * _rows(scale.values.double(), values.dim())).float()
+        inputs = [x, self._constant(f"{output}.weight", values)]
+        if bias is not None:
+            inputs.append(self._constant(f"{output}.bias", bias.values))
+        if op.op == "conv2d":
+            self._activated("Conv", inputs, output, op.attributes[12], _window(op))
+        else:
+            self._activated("Gemm", inputs, output, op.attributes[1], {"transB": 1})
+
+    def _binary(self, op: Op, x: str, output: str) -> None:
+        """scale · α · K ⊙ (signs ⊛ sign(x)) + bias. Sums of ±1 are exact, so they are taken before α."""
+        weight, scale, bias = op.weights
+        assert weight is not None and isinstance(weight.form, Sign)
+        image, scale_input = op.op == "binary_conv2d", op.attributes[-1]
+        alpha = weight.values.abs().flatten(1).amax(1).double()
+        signs = torch.where(weight.values >= 0, 1.0, -1.0)
+        factor = alpha if scale is None else alpha * scale.values.double()
+        one, minus_one, zero = (self._scalar(f"{output}.{name}", value) for name, value in _SIGN_CONSTANTS)
+        self._node("GreaterOrEqual", [x, zero], f"{output}.sign_bit")
+        self._node("Where", [f"{output}.sign_bit", one, minus_one], f"{output}.sign")
+        inputs = [f"{output}.sign", self._constant(f"{output}.weight", signs)]
+        if image:
+            self._node("Conv", inputs, f"{output}.sums", _window(op))
+        else:
+            self._node("Gemm", inputs, f"{output}.sums", {"transB": 1})
+        rank = 3 if image else 1
+        y = f"{output}.y"
+        self._node("Mul", [f"{output}.sums", self._constant(f"{output}.scale", _along(factor.float(), rank))], y)
+        if scale_input:
+            self._node("Mul", [y, self._input_scale(op, x, output, image)], f"{output}.scaled")
+            y = f"{output}.scaled"
+        code = op.attributes[12] if image else op.attributes[1]
+        if bias is None:
+            self._activation(y, output, code)
+        else:
+            self._activated("Add", [y, self._constant(f"{output}.bias", _along(bias.values, rank))], output, code)
+
+    def _input_scale(self, op: Op, x: str, output: str, image: bool) -> str:
+        """XNOR-Net's K: the channel mean of |x|, for an image under a box filter of the kernel's size."""
+        self._node("Abs", [x], f"{output}.magnitude")
+        self._node("ReduceMean", [f"{output}.magnitude"], f"{output}.mean", {"axes": [1], "keepdims": 1})
+        if not image:
+            return f"{output}.mean"
+        kh, kw = op.attributes[1:3]
+        box = self._constant(f"{output}.box", torch.full((1, 1, kh, kw), 1.0 / (kh * kw)))
+        self._node("Conv", [f"{output}.mean", box], f"{output}.k", _window(op))
+        return f"{output}.k"
+
+    def _affine(self, op: Op, x: str, output: str, rank: int) -> None:
+        vectors = [self._constant(f"{output}.{w.role}", _along(w.values, rank)) for w in op.weights if w is not None]
+        self._node("Mul", [x, vectors[0]], f"{output}.scaled")
+        self._activated("Add", [f"{output}.scaled", vectors[1]], output, op.attributes[0])
+
+    # -- others ------------------------------------------------------------------------------------------------
+
+    def _pool(self, op: Op, x: str, output: str) -> None:
+        kh, kw, sh, sw, *pads = op.attributes[:8]
+        window: Attributes = {"kernel_shape": [kh, kw], "strides": [sh, sw], "pads": pads}
+        if op.op == "avg_pool":
+            window["count_include_pad"] = op.attributes[8]
+        self._node("MaxPool" if op.op == "max_pool" else "AveragePool", [x], output, window)
+
+    def _activated(
+        self, kind: str, inputs: Sequence[str], output: str, code: int, attributes: Attributes | None = None
+    ) -> None:
+        """A node and the activation behind it."""
+        before = f"{output}.linear" if code else output
+        self._node(kind, inputs, before, attributes)
+        if code:
+            self._activation(before, output, code)
+
+    def _activation(self, x: str, output: str, code: int) -> None:
+        if code == _RELU:
+            self._node("Relu", [x], output)
+        elif code == _RELU6:
+            limits = [self._scalar(f"{output}.low", 0.0), self._scalar(f"{output}.high", 6.0)]
+            self._node("Clip", [x, *limits], output)
+        else:
+            self._node("Identity", [x], output)
+
+    def _node(self, kind: str, inputs: Sequence[str], output: str, attributes: Attributes | None = None) -> None:
+        from onnx import helper
+
+        node = helper.make_node(kind, list(inputs), [output], output)
+        node.attribute.extend(helper.make_attribute(name, value) for name, value in (attributes or {}).items())
+        self.nodes.append(node)
+
+    def _scalar(self, name: str, value: float) -> str:
+        return self._constant(name, torch.tensor(value))
+
+    def _constant(self, name: str, values: Tensor) -> str:
+        from onnx import numpy_helper
+
+        array = np.asarray(values.detach().cpu().numpy(), dtype=np.float32)
+        self.constants.append(numpy_helper.from_array(array, name))
+        return name
+
+
+def _window(op: Op) -> Attributes:
+    """A convolution's attributes by their ONNX names."""
+    kh, kw, sh, sw, top, left, bottom, right, dh, dw, groups = op.attributes[1:12]
+    return {
+        "kernel_shape": [kh, kw],
+        "strides": [sh, sw],
+        "pads": [top, left, bottom, right],
+        "dilations": [dh, dw],
+        "group": groups,
+    }
+
+
+def _rows(vector: Tensor, dim: int) -> Tensor:
+    """A vector along the first of ``dim`` dimensions."""
+    return vector.reshape(-1, *[1] * (dim - 1))
+
+
+def _along(vector: Tensor, rank: int) -> Tensor:
+    """A vector along the channels of a batch whose values have ``rank`` dimensions each."""
+    return vector.reshape(1, -1, *[1] * (rank - 1))
