@@ -2,8 +2,8 @@
 
     python benchmarks/fit.py [--out runs] [--write]
 
-Every row is one ``camfit fit`` with a size limit. Runs resume, so finished ones cost nothing. The paper's claim is on MNIST: LeNet-5
-39 times and LeNet-300-100 40 times smaller at no loss (Han, Mao, Dally, ICLR 2016, table 1).
+Every row is one ``camfit fit`` with a size limit. Runs resume, so finished ones cost nothing. The paper's claim is on
+MNIST: LeNet-5 39 times and LeNet-300-100 40 times smaller at no loss (Han, Mao, Dally, ICLR 2016, table 1).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RESULTS = Path(__file__).parent.parent / "docs" / "results"
 
 @dataclass(frozen=True)
 class Claim:
-    """One row: what to fit, and what must come out. ``drop`` is in points of test accuracy, ``ratio`` to float32 weights."""
+    """One row: what to fit and what must come out. ``drop``: points of test accuracy; ``ratio``: to float32 weights."""
 
     run: str
     model: str
@@ -76,22 +76,27 @@ def page(rows: list[dict[str, Any]]) -> str:
     lines = [
         "# Deep Compression, re-measured",
         "",
-        "PR3 (magnitude pruning with retraining), then QZ2 (trained weight sharing), on the whole packed file. *Huffman* is the file",
-        "with the paper's coder (relative indices of 8 bits for convolutions and 5 for linear layers, Huffman codes), *range* with",
-        "camfit's default; both hold the same network. Accuracy is the engine's own on the test split, which decided nothing.",
+        "PR3 (magnitude pruning with retraining), then QZ2 (trained weight sharing), on the whole packed file.",
+        "*Huffman* is the file with the paper's coder (relative indices of 8 bits for convolutions and 5 for linear",
+        "layers, Huffman codes), *range* with camfit's default; both hold the same network. Accuracy is the engine's",
+        "own on the test split, which decided nothing.",
         "",
-        "| network | data | float32 weights | Huffman | range | accuracy before | after | change | claim (Huffman file) | |",
+        "| network | data | float32 weights | Huffman | range | accuracy before | after | change | claim (Huffman) | |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for r in rows:
         lines.append(
-            f"| {r['model']} | {r['data']} | {r['float32_weights']:,} | {r['huffman']:,} ({r['float32_weights'] / r['huffman']:.1f}x) "
+            f"| {r['model']} | {r['data']} | {r['float32_weights']:,} "
+            f"| {r['huffman']:,} ({r['float32_weights'] / r['huffman']:.1f}x) "
             f"| {r['range']:,} ({r['float32_weights'] / r['range']:.1f}x) | {100 * r['accuracy_before']:.2f} % "
-            f"| {100 * r['accuracy_after']:.2f} % | {-r['drop']:+.2f} | {r['claim']} | {'holds' if r['holds'] else 'does not hold'} |"
+            f"| {100 * r['accuracy_after']:.2f} % | {-r['drop']:+.2f} | {r['claim']} "
+            f"| {'holds' if r['holds'] else 'does not hold'} |"
         )
     lines += ["", "Where the bytes of the default file went:", ""]
     for r in rows:
-        lines.append(f"- {r['model']} on {r['data']}: " + ", ".join(f"{name} {size:,}" for name, size in r["parts"].items()))
+        lines.append(
+            f"- {r['model']} on {r['data']}: " + ", ".join(f"{name} {size:,}" for name, size in r["parts"].items())
+        )
     first = rows[0]
     lines += [
         "",
@@ -118,11 +123,18 @@ def main() -> None:
         if arguments.only not in (None, claim.run):
             continue
         directory = arguments.out / claim.run
-        command = f"camfit fit {claim.model} --data {claim.data} --max-size {claim.max_size / 1000:g}kB --out {directory}"
+        command = (
+            f"camfit fit {claim.model} --data {claim.data} --max-size {claim.max_size / 1000:g}kB --out {directory}"
+        )
         if not (directory / "report.json").exists():
             budget = camfit.Budget(max_size=claim.max_size)
             camfit.fit(
-                claim.model, claim.data, budget, out=directory, command=command, progress=lambda line: print(line, file=sys.stderr)
+                claim.model,
+                claim.data,
+                budget,
+                out=directory,
+                command=command,
+                progress=lambda line: print(line, file=sys.stderr),
             )
         rows.append(row(claim, read_json(directory / "report.json")))
     print(page(rows))

@@ -1,9 +1,9 @@
 """Times several calls by turns, so that whatever slows the machine down for a while slows all of them.
 
 A round gives each call one block, in an order that moves on from round to round. A block is a pause, some calls that do
-not count, and then single timed calls. The pause lets the threads of the one before fall asleep: a pool that still spins
-would hold a core that the next one needs. How much processor time the process takes at the end of the pause is measured,
-not assumed.
+not count, and then single timed calls. The pause lets the threads of the one before fall asleep: a pool that still
+spins would hold a core that the next one needs. How much processor time the process takes at the end of the pause is
+measured, not assumed.
 """
 
 from __future__ import annotations

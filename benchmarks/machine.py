@@ -61,7 +61,8 @@ def _cpu_fields() -> dict[str, str]:
 class Others:
     """Watches, from its making on, how much of the processors' time went to anybody but this process.
 
-    Reads /proc/stat, where time stolen by other virtual machines counts as theirs; where there is none, nothing is known.
+    Reads /proc/stat, where time stolen by other virtual machines counts as theirs; where there is none, nothing is
+    known.
     """
 
     def __init__(self) -> None:

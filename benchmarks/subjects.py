@@ -21,7 +21,8 @@ from camfit.trace import trace
 
 SEED = 0
 
-# Deep Compression's LeNet-5 (Han, Mao, Dally, ICLR 2016, table 3): 8 % of the weights, 8 bits in convolutions, 5 elsewhere.
+# Deep Compression's LeNet-5 (Han, Mao, Dally, ICLR 2016, table 3): 8 % of the weights, 8 bits in convolutions, 5
+# elsewhere.
 _DENSITY = {"conv1": 0.66, "conv2": 0.12, "fc1": 0.08, "fc2": 0.19}
 _ENTRIES = {"conv1": 256, "conv2": 256, "fc1": 32, "fc2": 32}
 _HASHED_TO = 8

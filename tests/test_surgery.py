@@ -329,6 +329,12 @@ def test_structure_that_does_not_fit_is_refused(edits: tuple[Edit, ...], why: st
     assert why in refused(small(), plan(*edits))
 
 
+def test_a_weight_cannot_be_binarised_twice() -> None:
+    binary = apply(small(), plan(Constrain("fc", Sign()), method="first"))
+    message = refused(binary, plan(Constrain("fc", Sign()), method="second"))
+    assert message == "second, edit 1 (constrain 'fc' to form sign): its weight is binary already (first)"
+
+
 def test_replacing_a_constrained_layer_would_lose_its_form() -> None:
     pruned = apply(small(), plan(MASK, method="magnitude"))
     message = refused(pruned, plan(*BINARY, method="xnor-net"))
@@ -372,6 +378,12 @@ def test_a_shared_layer_is_inserted_before_and_removed_at_every_call() -> None:
     torch.testing.assert_close(clipped(x), conv(first.clamp(0, 6)).relu() + first)
     assert "has 2 inputs; expected one" in refused(network, plan(Insert("add", "extra", nn.ReLU())))
     assert "has 2 inputs; expected one" in refused(network, plan(Remove("add")))
+
+
+def test_a_layer_called_on_its_own_output_is_removed_at_once() -> None:
+    nodes = (Node("relu", "relu", (INPUT,)), Node("relu@2", "relu", ("relu",)), Node("conv", "conv", ("relu@2",)))
+    network = Network(nodes, {"relu": nn.ReLU(), "conv": nn.Conv2d(1, 2, 1)}, (1, 3, 3)).eval()
+    assert apply(network, plan(Remove("relu"))).nodes == (Node("conv", "conv", (INPUT,)),)
 
 
 def test_the_last_layer_can_go_when_the_output_keeps_its_shape() -> None:

@@ -1,6 +1,6 @@
 """Writes seed files for reader_fuzz: small networks that between them hold every op and every form of weights.
 
-    python engine/fuzz/make_corpus.py FOLDER
+Usage: python engine/fuzz/make_corpus.py FOLDER
 """
 
 import itertools

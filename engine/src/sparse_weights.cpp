@@ -66,7 +66,9 @@ void give_sparse(Allocator& allocator, const SparseRows& rows) {
 }
 
 bool worth_keeping_sparse(const Holder& at, bool linear, uint64_t nonzeros) {
-  return linear && double(nonzeros) < kSparseDensity * double(at.layer.weight->elements());
+  const uint64_t elements = at.layer.weight->elements();
+  const double density = sizeof(float) * elements > kLargePanels ? kSparseDensityOfLarge : kSparseDensity;
+  return linear && double(nonzeros) < density * double(elements);
 }
 
 // 0, 1, 2, ...: the codes of a row whose codebook is its own values. Null where a row has more entries than codes.

@@ -27,9 +27,11 @@ struct HeldWeights {
   uint64_t params;       // weights that it stores: non-zeros, or buckets
 };
 
-// A linear layer in form codebook or sparse runs straight from the sparse rows when fewer of its weights than this are stored.
-// A sparse multiply-accumulate costs about as much as four dense ones: it loads a column, a code and two floats.
-constexpr double kSparseDensity = 0.25;
+// A linear layer in form codebook or sparse runs straight from the sparse rows when fewer of its weights than this are
+// stored. Measured: a sparse multiply-accumulate gathers its input and value and costs about as much as ten dense ones
+// from panels in cache. Panels past kLargePanels come from memory, at a cost of about four.
+constexpr double kSparseDensity = 0.10, kSparseDensityOfLarge = 0.25;
+constexpr uint64_t kLargePanels = 2 << 20;  // bytes: a common size of the cache of one core
 
 // For the ops with a weight, and affine (epilogue only). Decodes and checks the payloads; `error` names the node.
 bool hold_weights(const Layer& layer, camfit_mode mode, const Kernels& kernels, Allocator& allocator, HeldWeights* out,

@@ -8,8 +8,8 @@
     engine = camfit.Engine(result.file)
     logits = engine.run(images)                      # raw uint8 images, [N, H, W, C]
 
-The same walk by hand: ``trace`` a model to a :class:`Network`, let methods make a :class:`~camfit.plan.Plan`, ``surgery.apply`` it,
-``train`` it, ``pack`` it, run it with :class:`Engine`.
+The same walk by hand: ``trace`` a model to a :class:`Network`, let methods make a :class:`~camfit.plan.Plan`,
+``surgery.apply`` it, ``train`` it, ``pack`` it, run it with :class:`Engine`.
 """
 
 from camfit.budget import Budget

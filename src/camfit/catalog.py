@@ -33,4 +33,6 @@ def find(name: str) -> Entry:
     for entry in methods().values():
         if name in (entry.name, entry.row):
             return entry
-    raise RecipeError(f"no method {name!r}; expected one of {', '.join(f'{e.name} ({e.row})' for e in methods().values())}")
+    raise RecipeError(
+        f"no method {name!r}; expected one of {', '.join(f'{e.name} ({e.row})' for e in methods().values())}"
+    )

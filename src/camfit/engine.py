@@ -21,14 +21,15 @@ class Engine:
     Args:
         file: path of a ``.camfit`` file, or its bytes.
         threads: 1 or more.
-        mode: ``speed`` decodes compressed weights once at load where that runs faster; ``memory`` keeps them in their form.
-        isa: instruction set; ``auto`` takes the best one present.
+        mode: ``speed`` decodes compressed weights once at load where that runs faster; ``memory`` keeps them in their
+        form. isa: instruction set; ``auto`` takes the best one present.
 
     Raises:
-        FileError: the file is damaged, or needs an op, form or instruction set that is not there. Names the file and what
-            was found.
+        FileError: the file is damaged, or needs an op, form or instruction set that is not there. Names the file and
+            what was found.
 
-    One engine may be shared by threads (its runs then queue); two engines run at once. The interpreter lock is released.
+    One engine may be shared by threads (its runs then queue); two engines run at once. The interpreter lock is
+    released.
     """
 
     def __init__(self, file: str | Path | bytes, *, threads: int = 1, mode: Mode = "speed", isa: Isa = "auto") -> None:
@@ -104,7 +105,9 @@ class Engine:
         if single:
             array = array[None]
         if array.ndim != 4 or array.shape[1:] != one:
-            raise FileError(f"{self.source}: images of shape {list(np.shape(images))}; expected {list(one)} or a batch of them")
+            raise FileError(
+                f"{self.source}: images of shape {list(np.shape(images))}; expected {list(one)} or a batch of them"
+            )
         outputs = np.asarray(self._engine.run(np.ascontiguousarray(array)))
         if self.output_shape[:2] == (1, 1):
             outputs = outputs.reshape(len(outputs), -1)

@@ -1,4 +1,4 @@
-"""Every error that camfit raises on purpose. Each message names the file, layer or field, what was found and what was expected."""
+"""Every error that camfit raises on purpose; each names the file, layer or field, what was found, what was expected."""
 
 
 class CamfitError(Exception):

@@ -117,9 +117,7 @@ def run_step(
             "what": f"{step}{joined}",
             "why": "recover accuracy" if any(isinstance(s, Rewrite) for s in recipe.steps[: number - 1]) else "train",
             "validation": (
-                history.validation[-1]
-                if history.validation
-                else evaluate(trained, workshop.validation, workshop.task)
+                history.validation[-1] if history.validation else evaluate(trained, workshop.validation, workshop.task)
             ),
             "history": {"loss": history.loss, "validation": history.validation},
         }

@@ -1,4 +1,4 @@
-"""The main jobs: ``fit`` a model to a budget, or ``apply`` a recipe to it; both end with a packed file that was measured."""
+"""The main jobs: ``fit`` a model to a budget, or ``apply`` a recipe to it; both end with a measured packed file."""
 
 from __future__ import annotations
 
@@ -222,7 +222,8 @@ def _work(
                 "parameters": sum(p.numel() for p in original.parameters()),
             },
             "data": {
-                "name": dataset.name, "classes": list(dataset.classes), "train": len(dataset.train), "val": len(dataset.val),
+                "name": dataset.name, "classes": list(dataset.classes),
+                "train": len(dataset.train), "val": len(dataset.val),
                 "test": len(dataset.test), "fingerprint": dataset.fingerprint,
             },
             "metric": task.metric_name,
@@ -290,7 +291,9 @@ def _verdict(budget: Budget, packed: Packed, after: Measurement, found: Record) 
         limits.append(Limit("max-size", "bytes", budget.max_size, size, size <= budget.max_size, "the file"))
     if budget.max_latency is not None:
         ms = after.ms_median
-        limits.append(Limit("max-latency", "ms", budget.max_latency, ms, ms <= budget.max_latency, "the engine, median"))
+        limits.append(
+            Limit("max-latency", "ms", budget.max_latency, ms, ms <= budget.max_latency, "the engine, median")
+        )
     if budget.max_drop is not None:
         drop = 100 * (found["validation"]["before"] - found["validation"]["after"])
         met = drop <= budget.max_drop + 1e-9
@@ -315,7 +318,12 @@ def _layers(before: Packed, after: Packed, image: np.ndarray, threads: int) -> l
         return {"form": layer.form, "bytes": layer.bytes, "macs": layer.macs, "ms": layer.ms, "weights": layer.params}
 
     return [
-        {"name": name, "op": (new.get(name) or old[name]).op, "before": side(old.get(name)), "after": side(new.get(name))}
+        {
+            "name": name,
+            "op": (new.get(name) or old[name]).op,
+            "before": side(old.get(name)),
+            "after": side(new.get(name)),
+        }
         for name in names
     ]
 

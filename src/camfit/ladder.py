@@ -1,8 +1,8 @@
 """The search behind ``camfit fit``: a fixed ladder of recipes, climbed until a limit breaks, then bisected.
 
 Each rung prunes deeper (PR3) from the rung before, shares weights harder (QZ2) and trains against soft targets of the
-original (KD3). All choices are made on validation data with the engine's own outputs and the packed file's own bytes. Where a
-latency limit is set, filters are removed first (PR6), as many as the measured milliseconds ask for.
+original (KD3). All choices are made on validation data with the engine's own outputs and the packed file's own bytes.
+Where a latency limit is set, filters are removed first (PR6), as many as the measured milliseconds ask for.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from torch import nn
 
 from camfit.budget import Budget
 from camfit.cost import macs
@@ -19,6 +20,7 @@ from camfit.data import Dataset
 from camfit.engine import Engine
 from camfit.errors import PlanError
 from camfit.execute import Workshop, execute
+from camfit.forms import weight_of
 from camfit.measure import accuracy, milliseconds
 from camfit.methods.pruning.l1_filters import L1Filters
 from camfit.network import Network
@@ -44,6 +46,8 @@ RUNGS = (
     (0.010, 4, 3),
 )
 BISECTIONS = 2
+# The candidate that is neither pruned nor shared.
+WHOLE = "whole"
 # A latency is aimed at with this margin, because the next measurement differs.
 _MARGIN = 0.95
 _RATIOS = tuple(step / 20 for step in range(1, 19))
@@ -102,7 +106,9 @@ class Ladder:
         return self.budget.max_size is None or len(candidate.packed.data) <= self.budget.max_size
 
     def fits_drop(self, candidate: Candidate) -> bool:
-        return self.budget.max_drop is None or 100 * (self.baseline - candidate.validation) <= self.budget.max_drop + 1e-9
+        return (
+            self.budget.max_drop is None or 100 * (self.baseline - candidate.validation) <= self.budget.max_drop + 1e-9
+        )
 
     def fits_latency(self, candidate: Candidate) -> bool:
         return self.budget.max_latency is None or candidate.ms is None or candidate.ms <= self.budget.max_latency
@@ -114,51 +120,52 @@ class Ladder:
 
     def climb(self) -> Climb:
         """Searches; returns the best candidate that meets the budget, else the closest one."""
-        start, steps = self.original, []
+        start = self.original
+        steps: list[Record] = []
         if self.budget.max_latency is not None:
             start, steps = self._slim()
+        whole = self._candidate(WHOLE, start, 1.0, half=False)
         if self.budget.max_size is None and self.budget.max_drop is None:
-            only = self._candidate("slim", start, 1.0)
-            return Climb(only, [only.record(True, self.meets(only))], steps)
-        per_layer = macs(start)
-        curves: Curves = {
-            path: [(float(a), float(b)) for a, b in points]
-            for path, points in self.run.value(
-                "sensitivity",
-                lambda: dict(
-                    sensitivity(start, self.workshop.validation, self.workshop.task, sum(per_layer.values()), self.workshop.seed)
-                ),
-            ).items()
-            if path != "seconds"
-        }
-        candidates: list[Candidate] = []
-        records: dict[str, list[Record]] = {}
-        pruned: list[Network] = []
+            return Climb(whole, [whole.record(True, self.meets(whole))], steps)
+        curves = self._curves(start)
+        rungs: list[Candidate] = []
+        thin = {WHOLE: start}
+        # The steps up to each rung's pruned network, and up to its packed one.
+        pruning, ways = {WHOLE: steps}, {WHOLE: steps}
 
-        def rung(name: str, source: Network, shape: tuple[float, int, int]) -> Candidate:
-            thin, candidate, way = self._rung(name, source, shape, curves)
-            pruned.append(thin)
-            candidates.append(candidate)
-            records[name] = way
+        def rung(name: str, source: str, shape: tuple[float, int, int]) -> Candidate:
+            thin[name], candidate, pruned, shared = self._rung(name, thin[source], shape, curves)
+            pruning[name] = [*pruning[source], *pruned]
+            ways[name] = [*pruning[name], *shared]
+            rungs.append(candidate)
             return candidate
 
-        source, inside, outside = start, -1, len(RUNGS)
+        inside = whole
         for number, shape in enumerate(RUNGS):
-            candidate = rung(f"rung-{number + 1}", source, shape)
-            source = pruned[-1]
+            candidate = rung(f"rung-{number + 1}", inside.name, shape)
             if self._enough(candidate):
-                outside = number
+                # The first rung is bisected only where it breaks a limit: else there is nothing to win but size.
+                if inside is not whole or not self.meets(candidate):
+                    self._bisect(rung, inside, candidate, shape)
                 break
-            inside = number
-        if outside < len(RUNGS) and outside > 0:
-            self._bisect(rung, pruned, inside, outside)
-        best = self._choose(candidates)
-        final = self._polish(best, pruned[candidates.index(best)], records)
-        if final is not None:
-            candidates.append(final)
-            best = self._choose(candidates)
-        steps += records[best.name]
-        return Climb(best, [c.record(c is best, self.meets(c)) for c in candidates], steps, curves)
+            inside = candidate
+        best = self._choose(rungs)
+        final, trained, shared = self._polish(best, thin[best.name])
+        ways[final.name] = [*pruning[best.name], *trained, *shared]
+        rungs.append(final)
+        best = self._choose([whole, *rungs])
+        # Where it does not come into question, the whole network is no trial: its size would dwarf the others'.
+        shown = [whole, *rungs] if whole is best or self.meets(whole) else rungs
+        return Climb(best, [c.record(c is best, self.meets(c)) for c in shown], ways[best.name], curves)
+
+    def _curves(self, network: Network) -> Curves:
+        """Each layer's sensitivity, scanned once a run."""
+        work = sum(macs(network).values())
+        found = self.run.value(
+            "sensitivity",
+            lambda: dict(sensitivity(network, self.workshop.validation, self.workshop.task, work, self.workshop.seed)),
+        )
+        return {path: [(float(a), float(b)) for a, b in points] for path, points in found.items()}
 
     def _enough(self, candidate: Candidate) -> bool:
         """Stop climbing: small enough where size is limited, else no longer accurate enough."""
@@ -167,18 +174,21 @@ class Ladder:
         return not self.fits_drop(candidate)
 
     def _bisect(
-        self, rung: Callable[[str, Network, tuple[float, int, int]], Candidate], pruned: list[Network], inside: int, outside: int
+        self,
+        rung: Callable[[str, str, tuple[float, int, int]], Candidate],
+        inside: Candidate,
+        outside: Candidate,
+        shape: tuple[float, int, int],
     ) -> None:
         """Halves the step between the last rung inside and the first outside, on the density's logarithm."""
-        (high, *_), (low, conv_bits, linear_bits) = RUNGS[inside], RUNGS[outside]
-        source = pruned[inside]
+        low = outside.density
         for turn in range(BISECTIONS):
-            middle = math.exp((math.log(high) + math.log(low)) / 2)
-            candidate = rung(f"rung-{outside + 1}-back-{turn + 1}", source, (middle, conv_bits, linear_bits))
+            middle = math.exp((math.log(inside.density) + math.log(low)) / 2)
+            candidate = rung(f"{outside.name}-back-{turn + 1}", inside.name, (middle, *shape[1:]))
             if self._enough(candidate):
                 low = middle
             else:
-                high, source = middle, pruned[-1]
+                inside = candidate
 
     def _choose(self, candidates: list[Candidate]) -> Candidate:
         """Within the budget: the most accurate where size is limited, else the smallest. Outside: the closest."""
@@ -208,34 +218,40 @@ class Ladder:
         return (JoinedTerm("soft-targets", {"temperature": 4.0, "alpha": 0.5}),)
 
     def _epochs(self, portions: int) -> int:
-        """Epochs of some portions: one is an epoch of a large set, up to 15 epochs (about 200 batches) of a small one."""
+        """Epochs of some portions: one is an epoch of a large set, up to 15 (about 200 batches) of a small one."""
         batches = max(1, round(len(self.workshop.training) / 128))
         return portions * min(15, max(1, round(200 / batches)))
 
     def _rung(
         self, name: str, source: Network, shape: tuple[float, int, int], curves: Curves
-    ) -> tuple[Network, Candidate, list[Record]]:
-        """(pruned network, shared and packed candidate, records of the way)."""
+    ) -> tuple[Network, Candidate, list[Record], list[Record]]:
+        """(pruned network, shared and packed candidate, records of the pruning, of the sharing)."""
         density = shape[0]
-        sizes = {path: layer.weight.numel() for path, layer in source.weighted().items()}  # type: ignore[union-attr, operator]
+        sizes = {path: weight_of(layer).numel() for path, layer in source.weighted().items()}
         keep = {path: round(share, 5) for path, share in keep_fractions(curves, sizes, density).items()}
-        prune = Recipe(name, (Rewrite("magnitude", {"keep": keep}), Train(self._epochs(2), 0.02, weight_decay=1e-4)), self._terms)
+        prune = Recipe(
+            name, (Rewrite("magnitude", {"keep": keep}), Train(self._epochs(2), 0.02, weight_decay=1e-4)), self._terms
+        )
         thin, way = execute(prune, source, self.workshop, self.run, prefix=f"{name}-prune-", teacher=self.original)
         candidate, shared = self._share(name, thin, shape, self._epochs(1))
-        return thin, candidate, way + shared
+        return thin, candidate, way, shared
 
     def _share(
         self, name: str, thin: Network, shape: tuple[float, int, int], epochs: int
     ) -> tuple[Candidate, list[Record]]:
         density, conv_bits, linear_bits = shape
-        bits = {path: conv_bits if layer.weight.dim() == 4 else linear_bits for path, layer in thin.weighted().items()}  # type: ignore[union-attr, operator]
+        bits = {
+            path: conv_bits if isinstance(layer, nn.Conv2d) else linear_bits for path, layer in thin.weighted().items()
+        }
         # A centroid's gradient is a sum over thousands of weights: Adam's steps do not grow with their number.
-        share = Recipe(name, (Rewrite("weight-sharing", {"layer_bits": bits}), Train(epochs, 3e-4, optimizer="adam")), self._terms)
+        share = Recipe(
+            name, (Rewrite("weight-sharing", {"layer_bits": bits}), Train(epochs, 3e-4, optimizer="adam")), self._terms
+        )
         network, way = execute(share, thin, self.workshop, self.run, prefix=f"{name}-share-", teacher=self.original)
         return self._candidate(name, network, density), way
 
-    def _polish(self, best: Candidate, thin: Network, records: dict[str, list[Record]]) -> Candidate | None:
-        """The best rung once more with longer training; the caller keeps the better one."""
+    def _polish(self, best: Candidate, thin: Network) -> tuple[Candidate, list[Record], list[Record]]:
+        """The best rung once more with longer training, and the records of it; the caller keeps the better one."""
         name = "final"
         shape = next(
             ((best.density, c, n) for d, c, n in RUNGS if d <= best.density * 1.0001), (best.density, *RUNGS[-1][1:])
@@ -243,11 +259,10 @@ class Ladder:
         longer = Recipe(name, (Train(self._epochs(10), 0.02, weight_decay=1e-4),), self._terms)
         trained, way = execute(longer, thin, self.workshop, self.run, prefix=f"{name}-prune-", teacher=self.original)
         candidate, shared = self._share(name, trained, shape, self._epochs(4))
-        records[name] = [*records[best.name][:2], *way, *shared]
-        return candidate
+        return candidate, way, shared
 
-    def _candidate(self, name: str, network: Network, density: float) -> Candidate:
-        packed = pack(network, self.dataset.normalisation, info=self.info, half=True)
+    def _candidate(self, name: str, network: Network, density: float, half: bool = True) -> Candidate:
+        packed = pack(network, self.dataset.normalisation, info=self.info, half=half)
         engine = Engine(packed.data, threads=self.threads)
         figures = self.run.value(
             f"{name}-measured",
@@ -260,7 +275,8 @@ class Ladder:
         )
         candidate = Candidate(name, network, packed, density, figures["validation"], figures["ms"])
         self.workshop.progress(
-            f"{name}: {len(packed.data):,} bytes, validation {self.workshop.task.metric_name} {100 * candidate.validation:.2f} %"
+            f"{name}: {len(packed.data):,} bytes, "
+            f"validation {self.workshop.task.metric_name} {100 * candidate.validation:.2f} %"
             + (f", {candidate.ms:.3f} ms" if candidate.ms is not None else "")
         )
         return candidate
@@ -278,23 +294,35 @@ class Ladder:
         return execute(recipe, self.original, self.workshop, self.run, prefix="slim-")
 
     def _latency_ratio(self, limit: float) -> float:
-        def fast_enough(ratio: float) -> bool:
-            network = self.original
-            if ratio:
-                try:
-                    plan = replace(L1Filters(), ratio=ratio).plan(network, self.workshop.calibration)
-                    network = apply(network, plan)
-                except PlanError:
-                    return False
+        """The smallest ratio that is fast enough; where none is, the largest that can be cut at all."""
+
+        def slimmed(ratio: float) -> Network:
+            plan = replace(L1Filters(), ratio=ratio).plan(self.original, self.workshop.calibration)
+            return apply(self.original, plan)
+
+        def fast_enough(network: Network, ratio: float) -> bool:
             engine = Engine(pack(network, self.dataset.normalisation, half=True).data, threads=self.threads)
             ms = float(np.median(milliseconds(engine, self.dataset.val.images[0], 0.3)))
-            self.workshop.progress(f"latency with {100 * ratio:.0f} % of the filters removed: {ms:.3f} ms (limit {limit:g})")
+            self.workshop.progress(
+                f"latency with {100 * ratio:.0f} % of the filters removed: {ms:.3f} ms (limit {limit:g})"
+            )
             return ms <= _MARGIN * limit
 
-        if fast_enough(0.0):
+        if fast_enough(self.original, 0.0):
             return 0.0
+        try:
+            smallest = slimmed(_RATIOS[-1])
+        except PlanError as error:
+            self.workshop.progress(f"latency: no filters can be removed: {error}")
+            return 0.0
+        if not fast_enough(smallest, _RATIOS[-1]):
+            return _RATIOS[-1]
         low, high = -1, len(_RATIOS) - 1
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (low, middle) if fast_enough(_RATIOS[middle]) else (middle, high)
+            try:
+                enough = fast_enough(slimmed(_RATIOS[middle]), _RATIOS[middle])
+            except PlanError:  # so small a ratio removes nothing
+                enough = False
+            low, high = (low, middle) if enough else (middle, high)
         return _RATIOS[high]

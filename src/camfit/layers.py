@@ -5,7 +5,9 @@ The table is what makes a network data: each layer is its kind's name and the co
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,26 +22,26 @@ class _SignThrough(torch.autograd.Function):
     """sign(x) forward, gradient·1_{|x|≤1} backward (straight-through)."""
 
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
         return sign(x)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:  # type: ignore[no-untyped-def, override]
-        (x,) = ctx.saved_tensors
-        return gradient * (x.abs() <= 1).to(gradient.dtype)  # type: ignore[no-any-return]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        x: Tensor = ctx.saved_tensors[0]
+        return gradient * (x.abs() <= 1).to(gradient.dtype)
 
 
 def binarize(x: Tensor) -> Tensor:
     """sign(x), sign(0) = +1, with the straight-through gradient 1_{|x|≤1}."""
-    return _SignThrough.apply(x)  # type: ignore[no-any-return]
+    return _SignThrough.apply(x)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def _scale_and_signs(weight: Tensor) -> tuple[Tensor, Tensor]:
     """(α as [cout, 1, 1], ±1) of a weight α·sign.
 
-    Sums of ±1 are exact in float32, sums of ±α are not: a filter that cancels must give zero, as it does in the engine, because
-    the next layer takes its sign. α is held constant, which leaves the weight's gradient as it is.
+    Sums of ±1 are exact in float32, sums of ±α are not: a filter that cancels must give zero, as it does in the engine,
+    because the next layer takes its sign. α is held constant, which leaves the weight's gradient as it is.
     """
     alpha = weight.detach().abs().flatten(1).amax(1)
     signs = weight / alpha.clamp_min(torch.finfo(weight.dtype).tiny).reshape(-1, *[1] * (weight.dim() - 1))
@@ -69,11 +71,11 @@ class BinaryConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         alpha, signs = _scale_and_signs(self.weight)
-        y = F.conv2d(binarize(x), signs, None, self.stride, self.padding, self.dilation) * alpha  # type: ignore[arg-type]
+        y = F.conv2d(binarize(x), signs, None, self.stride, self.padding, self.dilation) * alpha
         if self.scale_input:
             kh, kw = self.kernel_size
             box = x.new_full((1, 1, kh, kw), 1.0 / (kh * kw))
-            y = y * F.conv2d(x.abs().mean(1, keepdim=True), box, None, self.stride, self.padding, self.dilation)  # type: ignore[arg-type]
+            y = y * F.conv2d(x.abs().mean(1, keepdim=True), box, None, self.stride, self.padding, self.dilation)
         return y if self.bias is None else y + self.bias[:, None, None]
 
 
@@ -123,6 +125,14 @@ LAYERS: dict[str, LayerKind] = {
     "add": LayerKind(Add, ()),
     "concat": LayerKind(Concat, ()),
 }
+
+
+def pair(value: object) -> tuple[int, int]:
+    """(height, width) of a size that torch may hold as one number, a list of one, or two."""
+    if isinstance(value, int):
+        return value, value
+    assert isinstance(value, Sequence)
+    return int(value[0]), int(value[-1])
 
 
 def kind_of(layer: nn.Module) -> str:

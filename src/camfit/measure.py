@@ -28,8 +28,8 @@ class Measurement(msgspec.Struct, frozen=True):
         threads: of the engine.
         peak_bytes: the most memory that the engine held, loading included.
         macs: multiply-accumulates of one image on the stored form (pruned weights not counted).
-        params: values that the file stores: non-zero weights, buckets, biases; shared ones counted at every use but hashed.
-        isa: instruction set in use.
+        params: values that the file stores: non-zero weights, buckets, biases; shared ones counted at every use but
+        hashed. isa: instruction set in use.
     """
 
     accuracy: float
@@ -61,7 +61,8 @@ def accuracy(engine: Engine, split: Split, task: Task) -> float:
     height, width, channels = engine.input_shape
     if split.images.shape[1:] != (height, width, channels):
         raise DataError(
-            f"{engine.source}: takes images of {height}x{width}x{channels}; the data has {'x'.join(map(str, split.images.shape[1:]))}"
+            f"{engine.source}: takes images of {height}x{width}x{channels}; "
+            f"the data has {'x'.join(map(str, split.images.shape[1:]))}"
         )
     outputs = np.concatenate([engine.run(part) for part in np.array_split(split.images, max(1, len(split) // 1000))])
     return float(task.metric(outputs, split.labels))
@@ -74,7 +75,9 @@ def milliseconds(engine: Engine, image: np.ndarray, seconds: float = _SECONDS) -
     return engine.time(image, runs) / 1e6
 
 
-def measure(file: str | Path | bytes, split: Split, task: Task, *, threads: int = 1, seconds: float = _SECONDS) -> Measurement:
+def measure(
+    file: str | Path | bytes, split: Split, task: Task, *, threads: int = 1, seconds: float = _SECONDS
+) -> Measurement:
     """Loads a packed file and measures it on a split.
 
     Args:
@@ -110,5 +113,11 @@ def measure_layers(file: str | Path | bytes, image: np.ndarray, *, threads: int 
 
 def _layer(layer: dict[str, Any], ms: float) -> LayerMeasurement:
     return LayerMeasurement(
-        layer["name"], layer["op"], layer["form"], int(layer["stored_bytes"]), int(layer["params"]), int(layer["macs"]), ms
+        layer["name"],
+        layer["op"],
+        layer["form"],
+        int(layer["stored_bytes"]),
+        int(layer["params"]),
+        int(layer["macs"]),
+        ms,
     )

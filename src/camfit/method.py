@@ -40,7 +40,7 @@ class Planner(Protocol):
     """A method that rewrites a network."""
 
     def plan(self, network: Network, calibration: Calibration) -> Plan:
-        """The edits to make. The network stays bit-identical; same network, calibration and options give the same plan."""
+        """The edits to make. The network stays bit-identical; same network, calibration and options, same plan."""
         ...
 
 

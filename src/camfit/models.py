@@ -1,4 +1,4 @@
-"""Where a model comes from: the zoo, a factory in a Python file with weights beside it, a ``.pt2`` file, or a module at hand."""
+"""Where a model comes from: the zoo, a factory in a Python file, a ``.pt2`` file, or a module at hand."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def load(source: ModelSource, dataset: Dataset, *, weights: str | Path | None = 
     """Loads and traces a model for a data set.
 
     Args:
-        source: ``zoo:NAME``, ``path/file.py:factory``, ``path/file.pt2``, an ``nn.Module`` or an exported program. A factory
-            takes (input_shape, classes) or nothing.
+        source: ``zoo:NAME``, ``path/file.py:factory``, ``path/file.pt2``, an ``nn.Module`` or an exported program. A
+            factory takes (input_shape, classes) or nothing.
         weights: ``.safetensors``, or ``.pt``/``.pth`` holding a state dict (read with ``weights_only=True``).
         seed: of fresh weights.
 
@@ -87,8 +87,9 @@ def load(source: ModelSource, dataset: Dataset, *, weights: str | Path | None = 
             elif ".py:" in name:
                 module = _from_file(name, shape, classes)
             else:
+                known = ", ".join(zoo.names())
                 raise ModelError(
-                    f"model {name!r}: expected zoo:NAME ({', '.join(zoo.names())}), path/to/file.py:factory, or a .pt2 file"
+                    f"model {name!r}: expected zoo:NAME ({known}), path/to/file.py:factory, or a .pt2 file"
                 )
     if weights is not None:
         if isinstance(module, ExportedProgram):
@@ -101,7 +102,9 @@ def load(source: ModelSource, dataset: Dataset, *, weights: str | Path | None = 
         raise ModelError(f"model {name!r}: has no convolution and no linear layer; there is nothing to compress")
     outputs = network.shapes()[network.nodes[-1].name]
     if outputs != (classes,):
-        raise ModelError(f"model {name!r}: outputs of shape {list(outputs)}; the data's {classes} classes need [{classes}]")
+        raise ModelError(
+            f"model {name!r}: outputs of shape {list(outputs)}; the data's {classes} classes need [{classes}]"
+        )
     return Model(name, network, trained, default_training(source, dataset))
 
 
@@ -112,10 +115,13 @@ def load_weights(module: nn.Module, path: Path) -> None:
     missing = [name for name in expected if name not in state and not name.endswith("num_batches_tracked")]
     unexpected = [name for name in state if name not in expected]
     if missing or unexpected:
-        raise ModelError(f"{path}: does not fit the model: missing {missing[:3] or 'nothing'}, not in the model {unexpected[:3] or 'nothing'}")
+        lacks, knows_not = (", ".join(map(str, names[:3])) or "nothing" for names in (missing, unexpected))
+        raise ModelError(f"{path}: does not fit the model: lacks {lacks}; has, not in the model, {knows_not}")
     for name, value in state.items():
         if value.shape != expected[name].shape:
-            raise ModelError(f"{path}: {name} has shape {list(value.shape)}; the model expects {list(expected[name].shape)}")
+            raise ModelError(
+                f"{path}: {name} has shape {list(value.shape)}; the model expects {list(expected[name].shape)}"
+            )
         if value.is_floating_point() and not bool(value.isfinite().all()):
             raise ModelError(f"{path}: {name} holds values that are not finite")
     module.load_state_dict(state, strict=False)

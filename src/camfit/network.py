@@ -1,7 +1,7 @@
 """The network as camfit sees it: a list of layer calls over ordinary torch modules.
 
-Every model that enters camfit is traced once into a :class:`Network` (see :mod:`camfit.trace`) and stays one until it is
-packed. Nothing in it depends on the code of the original model, so a network can be cut, saved, loaded and resumed
+Every model that enters camfit is traced once into a :class:`Network` (see :mod:`camfit.trace`) and stays one until it
+is packed. Nothing in it depends on the code of the original model, so a network can be cut, saved, loaded and resumed
 without that code, and a hard-coded ``view(-1, 800)`` in somebody's ``forward`` cannot break surgery.
 """
 
@@ -59,8 +59,8 @@ class Network(nn.Module):
             missing = [name for name in node.inputs if name not in known]
             if missing or node.layer not in layers or node.name in known:
                 raise ModelError(
-                    f"node {node.name!r} (layer {node.layer!r}): inputs {list(node.inputs)} must be earlier nodes, its layer "
-                    f"must exist and its name must be new; found unknown inputs {missing}"
+                    f"node {node.name!r} (layer {node.layer!r}): inputs {list(node.inputs)} must be earlier nodes, "
+                    f"its layer must exist and its name must be new; found unknown inputs {missing}"
                 )
             known.add(node.name)
         paths = tuple(dict.fromkeys(node.layer for node in nodes))
@@ -137,7 +137,9 @@ class Network(nn.Module):
 
     def with_nodes(self, nodes: tuple[Node, ...], new_layers: dict[str, nn.Module]) -> Network:
         """The same layers, joined by other nodes; ``new_layers`` adds or replaces modules by path."""
-        layers = {path: new_layers.get(path) or self.get_submodule(path) for path in dict.fromkeys(n.layer for n in nodes)}
+        layers = {
+            path: new_layers.get(path) or self.get_submodule(path) for path in dict.fromkeys(n.layer for n in nodes)
+        }
         return Network(nodes, layers, self.input_shape).train(self.training)
 
     @torch.no_grad()

@@ -13,7 +13,7 @@ from camfit.forms import Form
 
 @dataclass(frozen=True)
 class KeepChannels:
-    """Keep only these channels of a channel group (named by :class:`camfit.graph.Graph`); the rest are removed everywhere."""
+    """Keep only these channels of a group (named by :class:`camfit.graph.Graph`); the rest are removed everywhere."""
 
     group: str
     keep: tuple[int, ...]
@@ -39,7 +39,7 @@ class Constrain:
 
 @dataclass(frozen=True, eq=False)
 class Replace:
-    """Put another layer at this path. It has the old one's inputs and output shape, and takes over no values by itself."""
+    """Put another layer at this path. It has the old one's inputs and output shape, and takes over no values."""
 
     layer: str
     by: nn.Module

@@ -1,15 +1,16 @@
 """A recipe: ordered steps that rewrite or train a network. Readable from TOML; recipes join with ``+``.
 
-    recipe = Recipe("slim", (Rewrite("l1-filters", {"ratio": 0.3}), Train(epochs=3))) + Recipe.read("deep.toml")
-    recipe = recipe.joined_by("soft-targets", temperature=4.0)
+recipe = Recipe("slim", (Rewrite("l1-filters", {"ratio": 0.3}), Train(epochs=3))) + Recipe.read("deep.toml")
+recipe = recipe.joined_by("soft-targets", {"temperature": 4.0})
 """
 
 from __future__ import annotations
 
+import re
 import tomllib
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 import tomli_w
@@ -29,7 +30,7 @@ class Rewrite(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="rewr
     """
 
     method: str
-    options: dict[str, Any] = {}  # noqa: RUF012  (msgspec copies an empty default)
+    options: dict[str, Any] = {}  # msgspec copies an empty default
 
     def planner(self) -> Planner:
         """The method with its options; a :class:`RecipeError` when they are wrong."""
@@ -47,13 +48,13 @@ class JoinedTerm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A loss term that joins every training step of the recipe."""
 
     method: str
-    options: dict[str, Any] = {}  # noqa: RUF012
+    options: dict[str, Any] = {}
 
     def loss(self) -> Term:
         """The method with its options; a :class:`RecipeError` when they are wrong."""
         method = method_with(self.method, self.options)
         if not isinstance(method, Term):
-            raise RecipeError(f"method {self.method!r} rewrites the network; put it in a rewrite step, not under [[terms]]")
+            raise RecipeError(f"method {self.method!r} rewrites the network; put it into a step, not under [[terms]]")
         return method
 
 
@@ -138,34 +139,36 @@ def method_with(name: str, options: dict[str, Any]) -> Any:
         cause = error.__cause__
         if isinstance(cause, RecipeError):
             raise cause from error
-        raise RecipeError(f"{entry.name}: {str(error).replace(' - at `$.', ' - in option `')}") from error
+        message, _, option = str(error).partition(" - at `$.")
+        raise RecipeError(f"{entry.name}: option {option.rstrip('`')}: {message}{_choices(kind, option)}") from error
 
 
 def _readable(error: msgspec.ValidationError, document: dict[str, Any]) -> str:
-    """msgspec's message, its path spelt as in the file, with the fields that exist where one was unknown."""
+    """msgspec's message with the step counted from 1 as everywhere, and with what exists where a name was unknown."""
     message, _, path = str(error).partition(" - at `$")
-    place = path.strip("`.") or "the top level"
+    message = message[0].lower() + message[1:]
+    found = re.fullmatch(r"\.?(?:(steps|terms)\[(\d+)\])?\.?(.*?)`?", path)
+    assert found is not None
+    kind, number, field = found[1], int(found[2] or 0), found[3]
+    place = [f"{kind.removesuffix('s')} {number + 1}"] if kind else []
+    if field:
+        place.append(f"field {field}")
+    known: tuple[str, ...] = ()
     if "unknown field" in message:
         known = Recipe.__struct_fields__
-        if place.startswith("steps["):
-            number = int(place[len("steps[") :].split("]")[0])
-            step = document["steps"][number].get("step") if isinstance(document.get("steps"), list) else None
-            known = (Train if step == "train" else Rewrite).__struct_fields__
-        elif place.startswith("terms["):
+        if kind == "steps":
+            is_training = document["steps"][number].get("step") == "train"
+            known = ("step", *(Train if is_training else Rewrite).__struct_fields__)
+        elif kind == "terms":
             known = JoinedTerm.__struct_fields__
-        return f"{place}: {message[0].lower()}{message[1:]}; expected one of {', '.join(known)}"
-    return f"{place}: {message}"
+    elif field == "step" or "required field `step`" in message:
+        known = ("rewrite", "train")
+    expected = f"; expected one of {', '.join(known)}" if known else _choices(Train, field)
+    return f"{', '.join(place) or 'the top level'}: {message}{expected}"
 
 
-@dataclass(frozen=True)
-class StepRecord:
-    """What a finished step did, for the report. ``validation`` is the task's metric after it; ``seconds`` wall-clock."""
-
-    name: str
-    kind: str
-    what: str
-    why: str
-    validation: float
-    seconds: float
-    notes: dict[str, dict[str, float | int | str]]
-    history: dict[str, list[float]]
+def _choices(kind: type, field: str) -> str:
+    """What a field that takes one of several words expects; nothing for other fields."""
+    choices = get_args(get_type_hints(kind).get(field.rstrip("`")))
+    words = [choice for choice in choices if isinstance(choice, str)]
+    return f"; expected one of {', '.join(words)}" if words else ""

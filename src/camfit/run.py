@@ -1,8 +1,8 @@
 """A run's directory: what was asked, every finished step, the packed file and the report. Built to survive a kill.
 
-A step is finished when its ``record.json`` exists; it is written last. On the same command the finished steps are read back
-and the first unfinished one goes on from its last checkpoint, so an interrupted run ends with the same bytes as one
-that was not. Choices that rest on measured time are records too, and are not measured again.
+A step is finished when its ``record.json`` exists; it is written last. On the same command the finished steps are read
+back and the first unfinished one goes on from its last checkpoint, so an interrupted run ends with the same bytes as
+one that was not. Choices that rest on measured time are records too, and are not measured again.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Run:
 
     Args:
         path: created where it does not exist.
-        manifest: what this run is of (model, data, recipe or budget, seed). A directory that holds another one's work is
-            refused.
+        manifest: what this run is of (model, data, recipe or budget, seed). A directory that holds another one's work
+            is refused.
 
     Raises:
         RunError: another manifest, another process, or a path that cannot be written.
@@ -55,7 +55,7 @@ class Run:
         except BaseException:
             self._unlock()
             raise
-        # Only here and in the steps, and only once the directory is known to be this run's: --out may name any directory.
+        # Only here and in the steps, and only where the directory is this run's: it may name any directory.
         for pattern in (f".*{TEMPORARY}", f"steps/*/.*{TEMPORARY}"):
             for leftover in self.path.glob(pattern):
                 leftover.unlink(missing_ok=True)
@@ -82,8 +82,8 @@ class Run:
         for key in sorted({*found, *self.manifest}):
             if found.get(key) != self.manifest.get(key):
                 raise RunError(
-                    f"{self.path}: holds a run with {key} = {found.get(key)!r}, this one has {self.manifest.get(key)!r}; "
-                    "give another --out, or delete it"
+                    f"{self.path}: holds a run with {key} = {_short(found.get(key))}, this one has "
+                    f"{_short(self.manifest.get(key))}; give another --out, or delete it"
                 )
 
     @property
@@ -125,3 +125,8 @@ class Run:
             return dict(read_json(record_path))
         write_json(record_path, compute())
         return dict(read_json(record_path))
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."

@@ -1,4 +1,4 @@
-"""How much each layer can lose: accuracy on validation data against the fraction of one layer's weights that is kept."""
+"""How much each layer can lose: validation accuracy against the fraction of one layer's weights that is kept."""
 
 from __future__ import annotations
 

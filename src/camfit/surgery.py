@@ -140,7 +140,7 @@ class _Surgeon:
     # -- the edits ---------------------------------------------------------------------------------------------
 
     def _keep_channels(self, numbers: Iterable[int]) -> None:
-        """Several groups at once: none of these edits moves another group's channels. Those kept stay in their order."""
+        """Several groups at once: no edit moves another group's channels. Those kept stay in their order."""
         graph = self._try(lambda: Graph.of(self.network), "the network does not run when its channels are to be cut")
         removals: list[tuple[ChannelGroup, tuple[int, ...]]] = []
         for number in numbers:

@@ -1,8 +1,8 @@
 """From any PyTorch model to a :class:`~camfit.network.Network`, through ``torch.export``.
 
-The exported graph is read op by op; each op becomes a call of an ordinary module (``nn.Conv2d``, ``nn.ReLU``, ...). Layers
-with parameters keep their path in the original model, so ``state_dict`` names stay; ops without parameters are named
-after themselves.
+The exported graph is read op by op; each op becomes a call of an ordinary module (``nn.Conv2d``, ``nn.ReLU``, ...).
+Layers with parameters keep their path in the original model, so ``state_dict`` names stay; ops without parameters are
+named after themselves.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from camfit.errors import ModelError
+from camfit.layers import pair
 from camfit.network import INPUT, Add, Concat, Network, Node
 
 _BATCH = 2  # any number but 1, so that a reshape of the batch dimension is told from one of the channels
@@ -132,7 +133,7 @@ class _Tracer:
                 self._written(node, source)
 
     def _written(self, node: torch.fx.Node, source: torch.fx.Node) -> None:
-        """After an in-place op: whoever reads the same memory later sees the new value; another shape of it has no name."""
+        """After an in-place op: later readers of the same memory see the new value; another shape of it has no name."""
         old, memory = self.values[source], self.memory[node]
         for other, name in list(self.values.items()):
             if other is node or self.memory.get(other, other) is not memory:
@@ -160,22 +161,21 @@ class _Tracer:
     def value(self, source: Any, user: torch.fx.Node) -> str:
         if isinstance(source, torch.fx.Node) and source in self.values:
             return self.values[source]
-        if source in self.stale:
+        if isinstance(source, torch.fx.Node) and source in self.stale:
+            writer = self.stale[source]
             raise ModelError(
-                f"{self.stale[source].target} {_where(self.stale[source])} changes in place what {user.target} {_where(user)} reads "
-                "through a view; camfit expects an op that is not in place"
+                f"{writer.target} {_where(writer)} changes in place what {user.target} {_where(user)} reads through a "
+                "view; camfit expects an op that is not in place"
             )
         raise ModelError(f"{user.target} {_where(user)}: argument {source} is not computed from the input image")
 
     def tensor(self, source: Any, user: torch.fx.Node) -> Tensor:
         """The parameter, buffer or constant behind a placeholder."""
         if isinstance(source, torch.fx.Node):
-            if source.name in self.paths:
-                return self.program.state_dict.get(
-                    self.paths[source.name], self.program.constants.get(self.paths[source.name])
-                )  # type: ignore[return-value]
-            if source.name in self.constants:
-                return self.program.constants[self.constants[source.name]]  # type: ignore[return-value]
+            name = self.paths.get(source.name) or self.constants.get(source.name, "")
+            found = self.program.state_dict.get(name, self.program.constants.get(name))
+            if isinstance(found, Tensor):
+                return found
         raise ModelError(f"{user.target} {_where(user)}: {source} is computed; camfit expects a parameter there")
 
     def path(self, weight: Any) -> str:
@@ -223,13 +223,6 @@ def _arg(node: torch.fx.Node, index: int, name: str, default: Any = None) -> Any
     return node.kwargs.get(name, default)
 
 
-def _pair(value: Any) -> tuple[int, int]:
-    if isinstance(value, int):
-        return (value, value)
-    numbers = list(value)
-    return (numbers[0], numbers[0]) if len(numbers) == 1 else (numbers[0], numbers[1])
-
-
 def _copy(target: nn.Parameter | Tensor | None, source: Tensor) -> None:
     assert target is not None
     with torch.no_grad():
@@ -239,7 +232,7 @@ def _copy(target: nn.Parameter | Tensor | None, source: Tensor) -> None:
 def _conv2d(t: _Tracer, node: torch.fx.Node) -> None:
     x, weight = node.args[0], t.tensor(node.args[1], node)
     bias_arg = _arg(node, 2, "bias")
-    stride, dilation = _pair(_arg(node, 3, "stride", 1)), _pair(_arg(node, 5, "dilation", 1))
+    stride, dilation = pair(_arg(node, 3, "stride", 1)), pair(_arg(node, 5, "dilation", 1))
     padding, groups = _arg(node, 4, "padding", 0), _arg(node, 6, "groups", 1)
     cout, cin_per_group, kh, kw = weight.shape
     if padding == "valid":
@@ -248,11 +241,12 @@ def _conv2d(t: _Tracer, node: torch.fx.Node) -> None:
         spans = [d * (k - 1) for d, k in zip(dilation, (kh, kw), strict=True)]
         if any(span % 2 for span in spans):
             raise ModelError(
-                f"convolution {_where(node)}: padding 'same' with kernel {kh}x{kw} is uneven; camfit expects the same on both sides"
+                f"convolution {_where(node)}: padding 'same' with kernel {kh}x{kw} is uneven; "
+                "camfit expects the same on both sides"
             )
         padding = (spans[0] // 2, spans[1] // 2)
     layer = nn.Conv2d(
-        cin_per_group * groups, cout, (kh, kw), stride, _pair(padding), dilation, groups, bias_arg is not None
+        cin_per_group * groups, cout, (kh, kw), stride, pair(padding), dilation, groups, bias_arg is not None
     )
     _copy(layer.weight, weight)
     if bias_arg is not None:
@@ -293,11 +287,11 @@ def _batch_norm(t: _Tracer, node: torch.fx.Node) -> None:
 
 def _pool(kind: type[nn.MaxPool2d] | type[nn.AvgPool2d]) -> Callable[[_Tracer, torch.fx.Node], None]:
     def handler(t: _Tracer, node: torch.fx.Node) -> None:
-        kernel = _pair(node.args[1])
-        stride = _pair(_arg(node, 2, "stride") or kernel)
-        padding = _pair(_arg(node, 3, "padding", 0))
+        kernel = pair(node.args[1])
+        stride = pair(_arg(node, 2, "stride") or kernel)
+        padding = pair(_arg(node, 3, "padding", 0))
         if kind is nn.MaxPool2d:
-            if _pair(_arg(node, 4, "dilation", 1)) != (1, 1):
+            if pair(_arg(node, 4, "dilation", 1)) != (1, 1):
                 raise ModelError(f"max pooling {_where(node)}: dilation {node.args[4]}; camfit expects 1")
             layer: nn.Module = nn.MaxPool2d(kernel, stride, padding, ceil_mode=bool(_arg(node, 5, "ceil_mode", False)))
         else:
@@ -316,7 +310,7 @@ def _pool(kind: type[nn.MaxPool2d] | type[nn.AvgPool2d]) -> Callable[[_Tracer, t
 
 
 def _adaptive_avg_pool(t: _Tracer, node: torch.fx.Node) -> None:
-    size, shape = _pair(node.args[1]), t.shapes[t.value(node.args[0], node)]
+    size, shape = pair(node.args[1]), t.shapes[t.value(node.args[0], node)]
     if size == (1, 1):
         t.add(node, nn.AdaptiveAvgPool2d(1), [node.args[0]])
     elif shape[1] % size[0] == 0 and shape[2] % size[1] == 0:
@@ -328,7 +322,7 @@ def _adaptive_avg_pool(t: _Tracer, node: torch.fx.Node) -> None:
 
 
 def _mean(t: _Tracer, node: torch.fx.Node) -> None:
-    dims = sorted(d % (len(t.shapes[t.value(node.args[0], node)]) + 1) for d in node.args[1])  # type: ignore[union-attr]
+    dims = sorted(d % (len(t.shapes[t.value(node.args[0], node)]) + 1) for d in pair(node.args[1]))
     if dims != [2, 3]:
         raise ModelError(f"mean {_where(node)} over dimensions {dims}; camfit expects height and width ([2, 3])")
     t.add(node, nn.AdaptiveAvgPool2d(1), [node.args[0]])
@@ -345,7 +339,8 @@ def _reshape(t: _Tracer, node: torch.fx.Node) -> None:
         t.add(node, nn.Flatten(1), [source])
     else:
         raise ModelError(
-            f"{node.target} {_where(node)}: {list(old)} to {list(new[1:])}; camfit expects flattening to a vector per image"
+            f"{node.target} {_where(node)}: {list(old)} to {list(new[1:])}; "
+            "camfit expects flattening to a vector per image"
         )
 
 
@@ -353,10 +348,9 @@ def _add(t: _Tracer, node: torch.fx.Node) -> None:
     a, b = node.args[:2]
     if _arg(node, 2, "alpha", 1) != 1 or not isinstance(b, torch.fx.Node):
         raise ModelError(f"add {_where(node)}: camfit expects the plain sum of two layers' outputs")
-    if t.shapes[t.value(a, node)] != t.shapes[t.value(b, node)]:
-        raise ModelError(
-            f"add {_where(node)}: shapes {list(t.shapes[t.value(a, node)])} and {list(t.shapes[t.value(b, node)])}; camfit expects equal ones"
-        )
+    first, second = t.shapes[t.value(a, node)], t.shapes[t.value(b, node)]
+    if first != second:
+        raise ModelError(f"add {_where(node)}: shapes {list(first)} and {list(second)}; camfit expects equal ones")
     t.add(node, Add(), [a, b])
 
 

@@ -1,7 +1,7 @@
 """The one training loop. Methods join it with loss terms; none copies it.
 
-Random choices come from the seed and the epoch number alone, so a run that was killed goes on from its last finished epoch
-and ends with the same bits as one that was not.
+Random choices come from the seed and the epoch number alone, so a run that was killed goes on from its last finished
+epoch and ends with the same bits as one that was not.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ from torch import Tensor, nn
 
 from camfit.data import Dataset, Split, to_tensor
 from camfit.errors import RunError, TrainingError
-from camfit.forms import Codebook, Sign, form_of
+from camfit.forms import Codebook, Sign, form_of, stored_of
 from camfit.network import Network
 from camfit.storage import write_atomically
 from camfit.tasks import Task
-
 
 # Seconds between lines of progress and between checkpoints: epochs on small data take milliseconds.
 _TELL_EVERY = 2.0
@@ -132,8 +131,8 @@ def fitting_threads(macs: int) -> Iterator[None]:
     """One torch thread inside, where a batch is too little work to share; the number as it was outside.
 
     Args:
-        macs: multiply-accumulates of one image. The choice rests on them alone, so it is the same at every run: the number of
-            threads decides the order of sums, and so the bits of the result.
+        macs: multiply-accumulates of one image. The choice rests on them alone, so it is the same at every run: the
+            number of threads decides the order of sums, and so the bits of the result.
     """
     before = torch.get_num_threads()
     if macs < _MACS_WORTH_THREADS:
@@ -206,11 +205,11 @@ def train(
                 value = float(loss.detach())
                 if not math.isfinite(value):
                     raise TrainingError(
-                        f"{label}: the loss became {value} in epoch {epoch + 1}, batch {step + 1} of {steps_per_epoch}, at learning "
-                        f"rate {rate:g}; a lower learning_rate or clip = 1 usually helps"
+                        f"{label}: the loss became {value} in epoch {epoch + 1}, batch {step + 1} of "
+                        f"{steps_per_epoch}, at learning rate {rate:g}; a lower learning_rate or clip = 1 usually helps"
                     )
                 optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 if options.clip:
                     nn.utils.clip_grad_norm_(network.parameters(), options.clip)
                 optimizer.step()
@@ -240,7 +239,7 @@ def _loss(network: Network, inputs: Tensor, targets: Tensor, task: Task, terms: 
     outputs = network(inputs)
     state = State(inputs, targets, outputs, network)
     task_weight = math.prod(term.task_weight for term in terms)
-    loss = outputs.new_zeros(())
+    loss: Tensor = outputs.new_zeros(())
     if task_weight:
         loss = loss + task_weight * task.loss(outputs, targets)
     for term in terms:
@@ -252,7 +251,7 @@ def _settle(network: Network) -> None:
     for layer in network.weighted().values():
         form = form_of(layer)
         if form is not None:
-            form.settle(layer.parametrizations.weight.original)  # type: ignore[union-attr, arg-type]
+            form.settle(stored_of(layer))
 
 
 def _augment(inputs: Tensor, how: str) -> Tensor:
@@ -286,8 +285,7 @@ def _optimizer(network: Network, options: Train) -> torch.optim.Optimizer:
     for layer in network.weighted().values():
         if isinstance(form_of(layer), Codebook | Sign):
             continue
-        stored = layer.weight if form_of(layer) is None else layer.parametrizations.weight.original  # type: ignore[union-attr]
-        weights.add(id(stored))
+        weights.add(id(stored_of(layer)))
     for parameter in network.parameters():
         (decayed if id(parameter) in weights else free).append(parameter)
     groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": free, "weight_decay": 0.0}]
@@ -329,4 +327,6 @@ def _restore(path: Path, network: Network, optimizer: torch.optim.Optimizer) -> 
         optimizer.load_state_dict(state["optimizer"])
         return state["epochs"], History(list(state["loss"]), list(state["validation"]))
     except Exception as error:
-        raise RunError(f"{path}: not a usable checkpoint ({type(error).__name__}: {error}); delete it to train this step anew") from error
+        raise RunError(
+            f"{path}: not a usable checkpoint ({type(error).__name__}: {error}); delete it to train this step anew"
+        ) from error

@@ -6,7 +6,6 @@ from camfit import _native
 from engine.writer import Net
 
 
-
 def _isas() -> list[str]:
     """What this machine runs: an instruction set that it lacks is refused."""
     net = Net((1, 1, 1))
@@ -18,7 +17,10 @@ def _isas() -> list[str]:
 ISAS = _isas()
 MODES = ["speed", "memory"]
 
-def outputs(net: Net | bytes, image: np.ndarray, threads: int = 1, mode: str = "speed", isa: str = "auto") -> np.ndarray:
+
+def outputs(
+    net: Net | bytes, image: np.ndarray, threads: int = 1, mode: str = "speed", isa: str = "auto"
+) -> np.ndarray:
     data = net if isinstance(net, bytes) else net.encode()
     return _native.Engine(data, threads, mode, isa).run(image)
 

@@ -110,7 +110,7 @@ def test_wrong_arguments(arguments: dict, message: str) -> None:
 def test_refusals_are_value_errors() -> None:
     for refusal in _native.FileMalformed, _native.FileUnsupported, _native.OutOfMemory:
         assert issubclass(refusal, ValueError)
-    with pytest.raises(_native.FileMalformed, match="not a .camfit file"):
+    with pytest.raises(_native.FileMalformed, match=r"not a \.camfit file"):
         _native.Engine(b"")
 
 

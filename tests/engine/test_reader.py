@@ -123,7 +123,10 @@ def patched(position: int, replacement: bytes) -> bytes:
         (patched(10, b"\5\0"), "FileMalformed: header: 5 sections, expected 4"),
         (patched(16, b"NODE"), "FileMalformed: header: section 0 is not INFO"),
         (patched(20, b"\x55"), "FileMalformed: header: section INFO begins at byte 85, expected 84"),
-        (patched(24, b"\xff\xff\xff\xff"), "FileMalformed: header: section INFO of 4294967295 bytes at byte 84 reaches"),
+        (
+            patched(24, b"\xff\xff\xff\xff"),
+            "FileMalformed: header: section INFO of 4294967295 bytes at byte 84 reaches",
+        ),
         (patched(28, b"\0\0\0\0"), "FileMalformed: INFO: checksum mismatch"),
         (Net((1, 1, 1), info=b"\xff").encode(), "FileMalformed: INFO: not valid UTF-8"),
         (Net((1, 1, 1)).encode(), "FileMalformed: NODE: no nodes, expected at least one"),
@@ -142,20 +145,24 @@ def net_of(*nodes: tuple, shape: tuple[int, int, int] = (4, 4, 2), **normalisati
 
 
 def conv(weight: Weight | None, bias: Weight | None = None, op: str = "conv2d", **changed: int) -> tuple:
-    names = "cout kh kw stride_h stride_w top left bottom right dilation_h dilation_w groups activation scale_input".split()
-    values = dict.fromkeys(names, 1) | dict.fromkeys(["top", "left", "bottom", "right", "activation", "scale_input"], 0)
+    strides, pads = ["stride_h", "stride_w"], ["top", "left", "bottom", "right"]
+    last = ["dilation_h", "dilation_w", "groups", "activation", "scale_input"]
+    names = ["cout", "kh", "kw", *strides, *pads, *last]
+    values = dict.fromkeys(names, 1) | dict.fromkeys([*pads, "activation", "scale_input"], 0)
     values |= {"cout": 3} | changed
     count = 14 if op == "binary_conv2d" else 13
     return op, 0, list(values.values())[:count], (weight, None, bias)
 
 
 def pool(op: str = "max_pool", **changed: int) -> tuple:
-    names = "kh kw stride_h stride_w top left bottom right count".split()
+    names = ["kh", "kw", "stride_h", "stride_w", "top", "left", "bottom", "right", "count"]
     values = {"kh": 2, "kw": 2, "stride_h": 2, "stride_w": 2} | dict.fromkeys(names[4:], 0) | changed
     return op, 0, [values[name] for name in names[: 9 if op == "avg_pool" else 8]], ()
 
 
-def linear(weight: Weight | None, cout: int, inputs: int = 0, scale: Weight | None = None, activation: int = 0) -> tuple:
+def linear(
+    weight: Weight | None, cout: int, inputs: int = 0, scale: Weight | None = None, activation: int = 0
+) -> tuple:
     return "linear", inputs, [cout, activation], (weight, scale, None)
 
 
@@ -168,16 +175,31 @@ SIGNS = sign(np.ones(3, F32), np.ones((3, 2, 1, 1)))
     ("data", "message"),
     [
         (net_of(("softmax", 0, [], ()), shape=(0, 1, 1)), "NODE: input of 0 x 1 x 1, expected at least"),
-        (net_of(("softmax", 0, [], ()), scale=[1.0, float("nan")]), "NODE: the normalisation of channel 1 is not finite"),
-        (net_of(("softmax", 0, [], ()), shift=[float("inf"), 0.0]), "NODE: the normalisation of channel 0 is not finite"),
+        (
+            net_of(("softmax", 0, [], ()), scale=[1.0, float("nan")]),
+            "NODE: the normalisation of channel 1 is not finite",
+        ),
+        (
+            net_of(("softmax", 0, [], ()), shift=[float("inf"), 0.0]),
+            "NODE: the normalisation of channel 0 is not finite",
+        ),
         (net_of(pool(), ("add", [1, 3], [0], ())), "NODE: node 1 'b' reads value 3 but only 2 exist"),
         (net_of(("add", [0], [0], ())), "NODE: node 0 'a' (add) has 1 inputs, expected 2"),
         (net_of(("concat", [], [], ())), "NODE: node 0 'a' (concat) has 0 inputs, expected 1 to 255"),
         (net_of(("softmax", [0, 0], [], ())), "NODE: node 0 'a' (softmax) has 2 inputs, expected 1"),
         (net_of(pool(), ("add", [0, 1], [0], ())), "NODE: node 1 'b' (add): adds 4 x 4 x 2 and 2 x 2 x 2"),
-        (net_of(pool(), ("concat", [0, 1], [], ())), "NODE: node 1 'b' (concat): input 1 is 2 x 2, the first one 4 x 4"),
-        (net_of(("softmax", 0, [], ())), "NODE: node 0 'a' (softmax): its input is an image of 4 x 4 x 2, expected a vector"),
-        (net_of(linear(dense(np.ones((1, 32), F32)), 1)), "NODE: node 0 'a' (linear): its input is an image of 4 x 4 x 2"),
+        (
+            net_of(pool(), ("concat", [0, 1], [], ())),
+            "NODE: node 1 'b' (concat): input 1 is 2 x 2, the first one 4 x 4",
+        ),
+        (
+            net_of(("softmax", 0, [], ())),
+            "NODE: node 0 'a' (softmax): its input is an image of 4 x 4 x 2, expected a vector",
+        ),
+        (
+            net_of(linear(dense(np.ones((1, 32), F32)), 1)),
+            "NODE: node 0 'a' (linear): its input is an image of 4 x 4 x 2",
+        ),
         (net_of(linear(None, 1), **VECTOR), "NODE: node 0 'a' (linear): it has no weight"),
         (net_of(linear(dense(np.ones((1, 2), F32)), 0), **VECTOR), "NODE: node 0 'a' (linear): no outputs"),
         (net_of(linear(ONES, 3), **VECTOR), "NODE: node 0 'a' (linear): its weight has rank 4, expected 2"),
@@ -198,11 +220,17 @@ SIGNS = sign(np.ones(3, F32), np.ones((3, 2, 1, 1)))
         (net_of(conv(ONES, groups=2)), "NODE: node 0 'a' (conv2d): 2 groups do not divide 2 input and 3 output"),
         (net_of(conv(ONES, stride_h=0)), "NODE: node 0 'a' (conv2d): stride height is 0"),
         (net_of(conv(ONES, kw=0)), "NODE: node 0 'a' (conv2d): kernel width is 0"),
-        (net_of(conv(ONES, kh=5)), "NODE: node 0 'a' (conv2d): a window height of 5 on an input of 4, padding included"),
+        (
+            net_of(conv(ONES, kh=5)),
+            "NODE: node 0 'a' (conv2d): a window height of 5 on an input of 4, padding included",
+        ),
         (net_of(conv(ONES, kw=2, dilation_w=5)), "NODE: node 0 'a' (conv2d): a window width of 6 on an input of 4"),
         (net_of(conv(ONES, kh=2)), "NODE: node 0 'a' (conv2d): its weight is [3, 2, 1, 1], expected [3, 2, 2, 1]"),
         (net_of(conv(ONES, half(np.ones(2)))), "NODE: node 0 'a' (conv2d): its bias has 2 values, expected 3"),
-        (net_of(conv(ONES, op="binary_conv2d")), "NODE: node 0 'a' (binary_conv2d): its weight has form dense, expected"),
+        (
+            net_of(conv(ONES, op="binary_conv2d")),
+            "NODE: node 0 'a' (binary_conv2d): its weight has form dense, expected",
+        ),
         (net_of(conv(SIGNS, op="binary_conv2d", scale_input=2)), "NODE: node 0 'a' (binary_conv2d): scale_input is 2"),
         (net_of(pool(top=2)), "NODE: node 0 'a' (max_pool): a window lies wholly in the padding"),
         (net_of(pool(right=2)), "NODE: node 0 'a' (max_pool): a window lies wholly in the padding"),
@@ -249,7 +277,9 @@ def test_unknown_op_form_and_reference() -> None:
     )
 
 
-@pytest.mark.parametrize("name", [b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"a\nb", b"a\0b", b"\xe2\x82"])
+@pytest.mark.parametrize(
+    "name", [b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"a\nb", b"a\0b", b"\xe2\x82"]
+)
 def test_names_are_utf8_without_control_characters(name: bytes) -> None:
     nodes = varint(1) * 3 + struct.pack("<ff", 1, 0) + varint(1) + bytes([OPS["flatten"], len(name)]) + name + b"\1\0"
     assert "its name is not UTF-8 without control characters" in refusal(assemble(b"", nodes, varint(0), b""))
@@ -286,11 +316,20 @@ def table_of(*weights: Weight, used: Weight | None = None) -> bytes:
     [
         (Weight(DENSE, (2, 3, 4), bytes(96)), "FileMalformed: WGHT: weight 0 has rank 3, expected 1, 2 or 4"),
         (Weight(DENSE, (2, 0), b""), "FileMalformed: WGHT: weight 0 has a dimension of 0"),
-        (Weight(DENSE, (2, 3), bytes(23)), "FileMalformed: WGHT: weight 0 of form dense has a payload of 23 bytes, expected 24"),
-        (Weight(HALF, (2,), bytes(5)), "FileMalformed: WGHT: weight 0 of form half has a payload of 5 bytes, expected 4"),
+        (
+            Weight(DENSE, (2, 3), bytes(23)),
+            "FileMalformed: WGHT: weight 0 of form dense has a payload of 23 bytes, expected 24",
+        ),
+        (
+            Weight(HALF, (2,), bytes(5)),
+            "FileMalformed: WGHT: weight 0 of form half has a payload of 5 bytes, expected 4",
+        ),
         (Weight(HALF, (2, 2), bytes(8)), "FileMalformed: WGHT: weight 0 of form half has rank 2, expected 1"),
         (Weight(SIGN, (2,), bytes(9)), "FileMalformed: WGHT: weight 0 of form sign has rank 1, expected 2 or 4"),
-        (Weight(SIGN, (2, 5), bytes(9)), "FileMalformed: WGHT: weight 0 of form sign has a payload of 9 bytes, expected 10"),
+        (
+            Weight(SIGN, (2, 5), bytes(9)),
+            "FileMalformed: WGHT: weight 0 of form sign has a payload of 9 bytes, expected 10",
+        ),
         (Weight(HASHED, (2, 5), bytes(7)), "FileMalformed: BLOB: weight 0 of form hashed has a payload of 7 bytes"),
         (Weight(HASHED, (2, 5), bytes(8)), "FileMalformed: BLOB: weight 0 of form hashed has no buckets"),
         (
@@ -298,7 +337,10 @@ def table_of(*weights: Weight, used: Weight | None = None) -> bytes:
             "FileMalformed: BLOB: weight 0 of form hashed has 2 buckets in a payload of 12 bytes, expected 16",
         ),
         (Weight(HASHED, (2**16, 2**16), bytes(8)), "FileUnsupported: WGHT: weight 0 has more than 1073741824 elements"),
-        (Weight(CODEBOOK, (BIG, BIG, BIG, BIG), b""), "FileUnsupported: WGHT: weight 0 has more than 1073741824 elements"),
+        (
+            Weight(CODEBOOK, (BIG, BIG, BIG, BIG), b""),
+            "FileUnsupported: WGHT: weight 0 has more than 1073741824 elements",
+        ),
     ],
 )
 def test_weight_table(weight: Weight, message: str) -> None:
@@ -375,5 +417,3 @@ def test_the_largest_number_of_nodes_loads() -> None:
     for _ in range(16384):
         net.add_node("activation", attributes=[1], name="")
     assert outputs(net, np.ones((1, 1, 1), np.float32)) == 1
-
-

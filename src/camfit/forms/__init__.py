@@ -1,6 +1,6 @@
 """How a weight can live: one file per form."""
 
-from camfit.forms.base import Form, attach, form_of, stored_of
+from camfit.forms.base import Form, attach, form_of, stored_of, weight_of
 from camfit.forms.codebook import Codebook
 from camfit.forms.hashed import Hashed
 from camfit.forms.masked import Masked
@@ -8,4 +8,4 @@ from camfit.forms.sign import Sign
 
 FORMS: dict[str, type[Form]] = {form.name: form for form in (Masked, Codebook, Hashed, Sign)}
 
-__all__ = ["FORMS", "Codebook", "Form", "Hashed", "Masked", "Sign", "attach", "form_of", "stored_of"]
+__all__ = ["FORMS", "Codebook", "Form", "Hashed", "Masked", "Sign", "attach", "form_of", "stored_of", "weight_of"]

@@ -1,7 +1,8 @@
 """What every form of a weight has in common.
 
 A form says how a layer's weight lives: as itself under a mask, as indices into a codebook, as hashed buckets, as signs.
-It is a ``torch`` parametrization: the layer stays an ordinary ``nn.Conv2d`` or ``nn.Linear`` whose ``weight`` is computed from a
+It is a ``torch`` parametrization: the layer stays an ordinary ``nn.Conv2d`` or ``nn.Linear`` whose ``weight`` is
+computed from a
 *stored* tensor (the dense latent weight, the centroids, the buckets), and gradients reach the stored tensor.
 """
 
@@ -56,7 +57,8 @@ class Form(nn.Module, ABC):
     def refuse(self, earlier: Form, why: str) -> PlanError:
         """The error for a form that cannot follow ``earlier``."""
         return PlanError(
-            f"form {self.name} ({self.origin or 'this edit'}) cannot follow form {earlier.name} ({earlier.origin or 'an earlier edit'}): {why}"
+            f"form {self.name} ({self.origin or 'this edit'}) cannot follow form {earlier.name} "
+            f"({earlier.origin or 'an earlier edit'}): {why}"
         )
 
 
@@ -64,9 +66,16 @@ def form_of(layer: nn.Module) -> Form | None:
     """The form of the layer's weight, or None where it is dense."""
     if not parametrize.is_parametrized(layer, "weight"):
         return None
-    form = layer.parametrizations["weight"][0]  # type: ignore[index, union-attr]
+    form = layer.parametrizations["weight"][0]  # type: ignore[index]
     assert isinstance(form, Form)
     return form
+
+
+def weight_of(layer: nn.Module) -> Tensor:
+    """The layer's weight, computed by its form where it has one."""
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    return weight
 
 
 def stored_of(layer: nn.Module) -> Tensor:
@@ -80,10 +89,10 @@ def attach(layer: nn.Module, form: Form | None, stored: Tensor) -> None:
     """Makes the layer's weight live in ``form`` over ``stored``, replacing whatever form it had (None: dense)."""
     value = stored.detach().clone()
     if parametrize.is_parametrized(layer, "weight"):
-        # Not remove_parametrizations: it deletes the property from the layer's class, which the layer's deep copies share.
+        # Not remove_parametrizations: it deletes the property from the layer's class, which the layer's deep copies
+        # share.
         del layer.parametrizations
         layer.__class__ = type(layer).__bases__[0]
     layer.weight = nn.Parameter(value)
     if form is not None:
         parametrize.register_parametrization(layer, "weight", form, unsafe=True)
-

@@ -22,7 +22,7 @@ class _Share(torch.autograd.Function):
         return table.take(slot)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (slot,) = ctx.saved_tensors
         sums = torch.bincount(slot.reshape(-1), weights=gradient.reshape(-1), minlength=ctx.entries + 1)
         return sums[1:].to(gradient.dtype), None
@@ -47,13 +47,16 @@ class Codebook(Form):
         super().__init__()
         low, high = int(index.min()), int(index.max())
         if low < -1 or high >= entries or not 1 <= entries <= 65536:
-            raise PlanError(f"codebook of {entries} entries with indices {low} to {high}: expected 1 to 65536 entries and indices from -1 to entries - 1")
+            raise PlanError(
+                f"codebook of {entries} entries with indices {low} to {high}: expected 1 to 65536 entries "
+                "and indices from -1 to entries - 1"
+            )
         self.entries = entries
         self.register_buffer("index", index.to(torch.int32).clone())
         self.register_buffer("slot", index.to(torch.int64) + 1, persistent=False)
 
     def forward(self, stored: Tensor) -> Tensor:
-        return _Share.apply(stored, self.slot)  # type: ignore[no-any-return]
+        return _Share.apply(stored, self.slot)  # type: ignore[no-any-return, no-untyped-call]
 
     def keep(self, stored: Tensor, dim: int, index: Tensor) -> tuple[Form, Tensor]:
         form = Codebook(self.index.index_select(dim, index), self.entries)
@@ -70,7 +73,9 @@ class Codebook(Form):
         elif isinstance(earlier, Codebook):
             zero = earlier.index < 0
         elif earlier is not None:
-            raise self.refuse(earlier, f"a {earlier.name} weight already shares its values in a way that a codebook would lose")
+            raise self.refuse(
+                earlier, f"a {earlier.name} weight already shares its values in a way that a codebook would lose"
+            )
         if zero is not None and bool((self.index[zero] >= 0).any()):
             assert earlier is not None
             raise self.refuse(earlier, f"it would revive {int((self.index[zero] >= 0).sum())} pruned weights")

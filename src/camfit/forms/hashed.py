@@ -16,9 +16,9 @@ _PRIME = tuple(np.uint32(p) for p in (2654435761, 2246822519, 3266489917, 668265
 
 def xxh32_pairs(rows: np.ndarray, columns: np.ndarray, seed: int) -> np.ndarray:
     """XXH32 of the 8 bytes (row u32, column u32, little-endian), elementwise over two uint32 arrays that broadcast."""
-    p1, p2, p3, p4, p5 = _PRIME
+    _, p2, p3, p4, p5 = _PRIME
     with np.errstate(over="ignore"):
-        h = np.uint32(seed & 0xFFFFFFFF) + p5 + np.uint32(8)
+        h: Any = np.uint32(seed & 0xFFFFFFFF) + p5 + np.uint32(8)
         for word in (rows.astype(np.uint32), columns.astype(np.uint32)):
             h = h + word * p3
             h = ((h << np.uint32(17)) | (h >> np.uint32(15))) * p4
@@ -37,7 +37,7 @@ class _Gather(torch.autograd.Function):
         return buckets.take(bucket) * sign
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         bucket, sign = ctx.saved_tensors
         sums = torch.bincount(bucket.reshape(-1), weights=(gradient * sign).reshape(-1), minlength=ctx.count)
         return sums.to(gradient.dtype), None, None
@@ -72,7 +72,7 @@ class Hashed(Form):
         self.register_buffer("sign", torch.from_numpy(sign).reshape(shape), persistent=False)
 
     def forward(self, stored: Tensor) -> Tensor:
-        return _Gather.apply(stored, self.bucket, self.sign)  # type: ignore[no-any-return]
+        return _Gather.apply(stored, self.bucket, self.sign)  # type: ignore[no-any-return, no-untyped-call]
 
     def project(self, weight: Tensor) -> Tensor:
         """The bucket values nearest to a dense weight in least squares: the signed mean of each bucket's weights."""
@@ -82,7 +82,8 @@ class Hashed(Form):
 
     def keep(self, stored: Tensor, dim: int, index: Tensor) -> tuple[Form, Tensor]:
         raise PlanError(
-            f"a hashed weight ({self.origin or 'an earlier edit'}) cannot lose channels: its values hang on the positions; prune channels before hashing"
+            f"a hashed weight ({self.origin or 'an earlier edit'}) cannot lose channels: "
+            "its values hang on the positions; prune channels before hashing"
         )
 
     def after(self, earlier: Form | None, stored: Tensor) -> tuple[Form, Tensor]:

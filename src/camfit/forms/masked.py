@@ -31,7 +31,7 @@ class Masked(Form):
         return form, stored.index_select(dim, index)
 
     def after(self, earlier: Form | None, stored: Tensor) -> tuple[Form, Tensor]:
-        """On a masked weight the two masks join; on a codebook the newly pruned entries leave the codebook's indices."""
+        """On a masked weight the two masks join; on a codebook the newly pruned entries lose their index."""
         from camfit.forms.codebook import Codebook
 
         if earlier is None:
@@ -41,7 +41,9 @@ class Masked(Form):
             joined.origin = self.origin
             return joined, stored
         if isinstance(earlier, Codebook):
-            pruned = Codebook(torch.where(self.mask, earlier.index, torch.full_like(earlier.index, -1)), earlier.entries)
+            pruned = Codebook(
+                torch.where(self.mask, earlier.index, torch.full_like(earlier.index, -1)), earlier.entries
+            )
             pruned.origin = self.origin
             return pruned, stored
         raise self.refuse(earlier, f"a {earlier.name} weight has no zeros to store")

@@ -26,10 +26,11 @@ class _ScaledSign(torch.autograd.Function):
         return alpha * sign(weight)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
-        weight, alpha = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        weight: Tensor = ctx.saved_tensors[0]
+        alpha: Tensor = ctx.saved_tensors[1]
         n = weight[0].numel()
-        return gradient * (1.0 / n + alpha * (weight.abs() <= 1).to(weight.dtype))  # type: ignore[no-any-return]
+        return gradient * (1.0 / n + alpha * (weight.abs() <= 1).to(weight.dtype))
 
 
 class Sign(Form):
@@ -38,7 +39,7 @@ class Sign(Form):
     name = "sign"
 
     def forward(self, stored: Tensor) -> Tensor:
-        return _ScaledSign.apply(stored)  # type: ignore[no-any-return]
+        return _ScaledSign.apply(stored)  # type: ignore[no-any-return, no-untyped-call]
 
     @torch.no_grad()
     def settle(self, stored: Tensor) -> None:

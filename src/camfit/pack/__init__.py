@@ -23,8 +23,8 @@ class Packed:
 
     Attributes:
         data: the file's bytes.
-        parts: where they went, in bytes: ``codes``, ``indices``, ``codebooks``, ``values``, ``biases and scales``, ... and
-            ``graph and header``. They add up to the file's length.
+        parts: where they went, in bytes: ``codes``, ``indices``, ``codebooks``, ``values``, ``biases and scales``, ...
+            and ``graph and header``. They add up to the file's length.
         layers: stored bytes of each layer's weights, scale and bias.
     """
 
@@ -52,10 +52,10 @@ def pack(
         network: in any mix of forms; batch-norm is folded, dropout dropped.
         normalisation: of the raw images; stored, so that the engine takes raw pixels.
         info: what people should find in the file (model, data, classes); stored as JSON.
-        coder: entropy coder of codebook and sparse weights: ``range`` (context-modelled, the default) or ``huffman`` (the
-            Deep Compression paper's).
-        half: store biases, scales and codebooks as binary16. Their rounding (2⁻¹¹ relative) is the only change to values
-            that packing can make.
+        coder: entropy coder of codebook and sparse weights: ``range`` (context-modelled, the default) or ``huffman``
+            (the Deep Compression paper's).
+        half: store biases, scales and codebooks as binary16. Their rounding (2⁻¹¹ relative) is the only change to
+            values that packing can make.
 
     Raises:
         ModelError: a layer that the engine has no op for, or too large a file.

@@ -64,19 +64,43 @@ def encode(weight: Weight, *, coder: str, half: bool) -> Payload:
     return Payload(DENSE, shape, dense.astype("<f4").tobytes(), {"values": dense.nbytes})
 
 
-def _codebook(index: np.ndarray, codebook: np.ndarray, coder: str, half: bool, gap_bits: int) -> tuple[bytes, dict[str, int]]:
-    sizes: dict[str, int]
-    data, sizes = _native.encode_codebook(np.ascontiguousarray(index), codebook.astype(np.float32), coder, gap_bits, half)
-    return data, {"codes": sizes["codes"], "indices": sizes["indices"], "codebooks": sizes["codebook"], "tables": sizes["header"]}
+def _codebook(
+    index: np.ndarray, codebook: np.ndarray, coder: str, half: bool, gap_bits: int
+) -> tuple[bytes, dict[str, int]]:
+    """Payload of indices [rows, columns] (-1 pruned) into a codebook. Entries are sorted, equal ones joined and
+    unused ones dropped: ascending codebooks are stored by their differences, and neighbouring values get neighbouring codes.
+    """
+    values = codebook.astype(np.float16).astype(np.float32) if half else codebook.astype(np.float32)
+    if half and not np.isfinite(values).all():
+        values, half = codebook.astype(np.float32), False
+    alive = index >= 0
+    kept, codes = np.unique(values[index[alive]], return_inverse=True)
+    ordered = np.full(index.shape, -1, np.int32)
+    ordered[alive] = codes.reshape(-1)
+    entries = kept if kept.size else np.zeros(1, np.float32)
+    data, sizes = _native.encode_codebook(ordered, entries, coder, gap_bits, half)
+    parts = {
+        "codes": sizes["codes"],
+        "indices": sizes["indices"],
+        "codebooks": sizes["codebook"],
+        "tables": sizes["header"],
+    }
+    return data, parts
 
 
 def _sparse(dense: np.ndarray, coder: str) -> tuple[bytes, dict[str, int]]:
     """Positions as a codebook payload of the one value 1, then the values in row-major order."""
     alive = dense != 0
-    positions, parts = _codebook(np.where(alive, 0, -1).astype(np.int32), np.ones(1, np.float32), coder, True, gap_bits=8)
+    positions, parts = _codebook(
+        np.where(alive, 0, -1).astype(np.int32), np.ones(1, np.float32), coder, True, gap_bits=8
+    )
     values = dense[alive].astype("<f4").tobytes()
     data = struct.pack("<I", len(positions)) + positions + values
-    return data, {"values": len(values), "indices": parts["indices"], "tables": len(data) - len(values) - parts["indices"]}
+    return data, {
+        "values": len(values),
+        "indices": parts["indices"],
+        "tables": len(data) - len(values) - parts["indices"],
+    }
 
 
 def _vector(weight: Weight, shape: tuple[int, ...], half: bool) -> Payload:

@@ -1,7 +1,7 @@
 """From a network to the engine's ops: batch-norm folded, activations fused, dropout gone.
 
-Folding multiplies the batch-norm's scale into dense weights; weights in any other form keep their values and carry the scale as
-a vector beside the bias, because scaled filters would no longer share one codebook.
+Folding multiplies the batch-norm's scale into dense weights; weights in any other form keep their values and carry the
+scale as a vector beside the bias, because scaled filters would no longer share one codebook.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from camfit.errors import ModelError
 from camfit.forms import Form, Sign, form_of, stored_of
-from camfit.layers import BinaryConv2d, BinaryLinear
+from camfit.layers import BinaryConv2d, BinaryLinear, pair
 from camfit.network import INPUT, Add, Concat, Network, Node
 
 ACTIVATIONS: dict[type[nn.Module], int] = {nn.ReLU: 1, nn.ReLU6: 2}
@@ -21,7 +21,7 @@ ACTIVATIONS: dict[type[nn.Module], int] = {nn.ReLU: 1, nn.ReLU6: 2}
 
 @dataclass
 class Weight:
-    """A weight on its way into the file: dense values, or a form with its stored tensor. ``role``: weight, scale or bias."""
+    """A weight on its way into the file: dense, or a form with its stored tensor. ``role``: weight, scale or bias."""
 
     role: str
     layer: str
@@ -76,7 +76,7 @@ class _Lowering:
         return [self.values[name] for name in node.inputs]
 
     def _next(self, node: Node, *kinds: type[nn.Module]) -> Node | None:
-        """The only reader of the node's value, when it is of one of these kinds. Dropout does nothing and is passed over."""
+        """The only reader of the node's value, when it is of one of these kinds. Dropout is passed over."""
         readers = self.network.consumers(node.name)
         if len(readers) != 1 or node is self.network.nodes[-1]:
             return None
@@ -129,7 +129,10 @@ class _Lowering:
         form = form_of(layer)
         binary = isinstance(layer, BinaryConv2d | BinaryLinear)
         if binary and not isinstance(form, Sign):
-            raise ModelError(f"layer {node.layer!r}: a binary layer's weight must have the form sign, found {form.name if form else 'dense'}")
+            raise ModelError(
+                f"layer {node.layer!r}: a binary layer's weight must have the form sign, "
+                f"found {form.name if form else 'dense'}"
+            )
         weight = layer.weight.detach()
         scale: Tensor | None = None
         bias = None if layer.bias is None else layer.bias.detach().double()
@@ -153,8 +156,21 @@ class _Lowering:
         ]
         if isinstance(layer, nn.Conv2d):
             kh, kw = layer.kernel_size
-            (top, left), (dh, dw) = _pair(layer.padding), _pair(layer.dilation)
-            attributes = [layer.out_channels, kh, kw, *_pair(layer.stride), top, left, top, left, dh, dw, layer.groups, code]
+            (top, left), (dh, dw) = pair(layer.padding), pair(layer.dilation)
+            attributes = [
+                layer.out_channels,
+                kh,
+                kw,
+                *pair(layer.stride),
+                top,
+                left,
+                top,
+                left,
+                dh,
+                dw,
+                layer.groups,
+                code,
+            ]
             name = "binary_conv2d" if binary else "conv2d"
         else:
             attributes = [layer.out_features, code]
@@ -164,7 +180,7 @@ class _Lowering:
         self._emit(Op(name, node.name, self._inputs(node), attributes, weights), last)
 
     def _pool(self, node: Node, layer: nn.MaxPool2d | nn.AvgPool2d) -> None:
-        (kh, kw), (sh, sw), (top, left) = _pair(layer.kernel_size), _pair(layer.stride), _pair(layer.padding)
+        (kh, kw), (sh, sw), (top, left) = pair(layer.kernel_size), pair(layer.stride), pair(layer.padding)
         height, width = self.shapes[node.inputs[0]][1:]
         out_height, out_width = self.shapes[node.name][1:]
         # Ceil mode lets the last window hang over the edge: the same as more padding at the bottom and right.
@@ -177,20 +193,16 @@ class _Lowering:
         include = layer.count_include_pad
         if include and (bottom > top or right > left):
             if top or left:
-                raise ModelError(f"layer {node.layer!r}: average pooling with padding, ceil_mode and count_include_pad; the engine has two of the three")
+                raise ModelError(
+                    f"layer {node.layer!r}: average pooling with padding, ceil_mode and count_include_pad; "
+                    "the engine has two of the three"
+                )
             include = False  # torch never counts the overhang
         self._emit(Op("avg_pool", node.name, self._inputs(node), [*attributes, int(include)]), node)
 
 
 def _kind(layer: nn.Module) -> type[nn.Module]:
     return nn.ReLU6 if isinstance(layer, nn.ReLU6) else nn.ReLU
-
-
-def _pair(value: object) -> tuple[int, int]:
-    if isinstance(value, int):
-        return value, value
-    first, second = value  # type: ignore[misc]
-    return int(first), int(second)
 
 
 def _vector(role: str, layer: str, values: Tensor) -> Weight:

@@ -1,4 +1,4 @@
-"""XNOR-Net. Rastegari, Ordonez, Redmon, Farhadi, ImageNet Classification Using Binary Convolutional Networks, ECCV 2016 (BN4)."""
+"""XNOR-Net. Rastegari et al., ImageNet Classification Using Binary Convolutional Neural Networks, ECCV 2016 (BN4)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from camfit.errors import RecipeError
-from camfit.forms import Sign, form_of
-from camfit.layers import BinaryConv2d, BinaryLinear
+from camfit.forms import Sign, form_of, weight_of
+from camfit.layers import BinaryConv2d, BinaryLinear, pair
 from camfit.method import Calibration, Entry
+from camfit.methods.selection import weighted_layers
 from camfit.network import Network, Node
 from camfit.plan import Constrain, Edit, Insert, Plan, Remove, Replace
 
@@ -19,13 +19,15 @@ from camfit.plan import Constrain, Edit, Insert, Plan, Remove, Replace
 class XnorNet:
     """Binary inputs and binary weights: (sign(I) ⊛ sign(W)) ⊙ K·α, in the paper's block order BN, sign, conv, pool.
 
-    Every binarized layer gets a batch-norm in front (unless its input comes out of one), and the batch-norm, activation and
+    Every binarized layer gets a batch-norm in front (unless its input comes out of one), and the batch-norm, activation
+    and
     dropout behind it are taken out where the next weighted layer is binarized too. Trained weights, clipped to [-1, 1],
     are the latent ones to start from. Grouped convolutions stay real (the paper has none).
 
     Attributes:
         keep: layers that stay real, by path. Empty means the paper's policy: the first and the last weighted layer.
-        scale_input: multiply by K (the paper's XNOR-Net); off, inputs are plain signs, as its authors' later code has it.
+        scale_input: multiply by K (the paper's XNOR-Net); off, inputs are plain signs, as its authors' later code has
+        it.
     """
 
     keep: tuple[str, ...] = ()
@@ -33,10 +35,7 @@ class XnorNet:
 
     def plan(self, network: Network, calibration: Calibration) -> Plan:
         """Replacements, sign forms and block reordering; calibration is not looked at."""
-        layers = network.weighted()
-        unknown = [name for name in self.keep if name not in layers]
-        if unknown:
-            raise RecipeError(f"xnor-net: no layer {unknown[0]!r} to keep real; expected one of {', '.join(layers)}")
+        layers = weighted_layers(network, "xnor-net", self.keep)
         real = set(self.keep) if self.keep else {next(iter(layers)), list(layers)[-1]} if layers else set()
         chosen = [
             path
@@ -54,7 +53,7 @@ class XnorNet:
                     edits.append(Remove(drop))
         for path in chosen:
             layer = layers[path]
-            weight = layer.weight.detach()  # type: ignore[union-attr]
+            weight = weight_of(layer).detach()
             edits.append(Replace(path, _binary(layer, self.scale_input)))
             # A form that is there already goes first in the error if the two do not go together.
             edits.append(Constrain(path, Sign(), weight.clamp(-1, 1)))
@@ -64,11 +63,13 @@ class XnorNet:
                 norm = nn.BatchNorm2d(channels) if len(shapes[source]) == 3 else nn.BatchNorm1d(channels)
                 edits.append(Insert(path, f"{path}_norm", norm))
             notes[path] = {"weights": weight.numel(), "alpha": float(weight.abs().mean())}
-        return Plan("xnor-net", tuple(edits), f"binarize inputs and weights of {len(chosen)} of {len(layers)} layers", notes)
+        return Plan(
+            "xnor-net", tuple(edits), f"binarize inputs and weights of {len(chosen)} of {len(layers)} layers", notes
+        )
 
     @staticmethod
     def _tail(network: Network, path: str, binarized: set[str]) -> list[str]:
-        """Layers behind ``path`` that the block order drops: all up to the next binarized layer, pools and flatten excepted."""
+        """Layers behind ``path`` that the block order drops: all but pools up to the next binarized layer."""
         calls = network.calls(path)
         if len(calls) != 1:
             return []
@@ -98,20 +99,20 @@ class XnorNet:
 
 
 def _binary(layer: nn.Module, scale_input: bool) -> nn.Module:
-    """The binary twin of a convolution or linear layer, with its weight and bias (so that the plan depends on nothing else)."""
-    twin: nn.Module
+    """The binary twin of a convolution or linear layer, with its weight and bias: the plan depends on nothing else."""
+    twin: BinaryConv2d | BinaryLinear
     if isinstance(layer, nn.Conv2d):
         twin = BinaryConv2d(
-            layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding, layer.dilation,
-            layer.bias is not None, scale_input,
+            layer.in_channels, layer.out_channels, pair(layer.kernel_size), pair(layer.stride), pair(layer.padding),
+            pair(layer.dilation), layer.bias is not None, scale_input,
         )  # fmt: skip
     else:
         assert isinstance(layer, nn.Linear)
         twin = BinaryLinear(layer.in_features, layer.out_features, layer.bias is not None, scale_input)
     with torch.no_grad():
-        twin.weight.copy_(layer.weight)  # type: ignore[operator, union-attr]
-        if layer.bias is not None:
-            twin.bias.copy_(layer.bias)  # type: ignore[operator, union-attr]
+        weight_of(twin).copy_(weight_of(layer))
+        if layer.bias is not None and twin.bias is not None:
+            twin.bias.copy_(layer.bias)
     return twin
 
 

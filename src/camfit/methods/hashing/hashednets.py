@@ -1,4 +1,4 @@
-"""HashedNets. Chen, Wilson, Tyree, Weinberger, Chen, Compressing Neural Networks with the Hashing Trick, ICML 2015 (HS1)."""
+"""HashedNets. Chen et al., Compressing Neural Networks with the Hashing Trick, ICML 2015 (HS1)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Literal
 import torch
 
 from camfit.errors import RecipeError
-from camfit.forms import Hashed
+from camfit.forms import Hashed, weight_of
 from camfit.method import Calibration, Entry
+from camfit.methods.selection import weighted_layers
 from camfit.network import Network
 from camfit.plan import Constrain, Edit, Plan
 
@@ -35,7 +36,10 @@ class HashedNets:
     skip: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, value in {"compression": self.compression, **{f"compressions.{k}": v for k, v in self.compressions.items()}}.items():
+        for name, value in {
+            "compression": self.compression,
+            **{f"compressions.{k}": v for k, v in self.compressions.items()},
+        }.items():
             if not value >= 1:
                 raise RecipeError(f"hashednets: {name} is {value}, expected 1 or more")
         if self.start not in ("project", "random"):
@@ -43,16 +47,13 @@ class HashedNets:
 
     def plan(self, network: Network, calibration: Calibration) -> Plan:
         """A hashed form for every weighted layer; of the calibration only the seed is used."""
-        layers = network.weighted()
-        unknown = [name for name in (*self.compressions, *self.skip) if name not in layers]
-        if unknown:
-            raise RecipeError(f"hashednets: no layer {unknown[0]!r}; expected one of {', '.join(layers)}")
+        layers = weighted_layers(network, "hashednets", self.compressions, self.skip)
         edits: list[Edit] = []
         notes: dict[str, dict[str, float | int | str]] = {}
         for number, (path, layer) in enumerate(layers.items()):
             if path in self.skip:
                 continue
-            weight = layer.weight.detach()  # type: ignore[union-attr]
+            weight = weight_of(layer).detach()
             buckets = max(1, round(weight.numel() / self.compressions.get(path, self.compression)))
             # Odd steps: the form also uses seed + 1, for the signs.
             seed = (calibration.seed * 0x9E3779B1 + 2 * number + 1) & 0xFFFFFFFF

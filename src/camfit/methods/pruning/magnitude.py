@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from camfit.errors import RecipeError
-from camfit.forms import Masked, form_of
+from camfit.forms import Masked, form_of, weight_of
 from camfit.method import Calibration, Entry
+from camfit.methods.selection import weighted_layers
 from camfit.network import Network
 from camfit.plan import Constrain, Edit, Plan, Replace
 
@@ -19,14 +20,15 @@ from camfit.plan import Constrain, Edit, Plan, Replace
 class Magnitude:
     """Prunes each layer's weights below quality·σ, σ the standard deviation of its present non-zero weights.
 
-    One plan is one round; the paper's iteration is a recipe of rounds with training (with L2) between them. Dropout in front
+    One plan is one round; the paper's iteration is a recipe of rounds with training (with L2) between them. Dropout in
+    front
     of a pruned layer shrinks with its capacity: D_r = D_o·√(C_r/C_o), C the layer's connections (the paper's eq. 2).
 
     Attributes:
         quality: the threshold in standard deviations, for layers that the two dictionaries do not name.
         qualities: quality by layer.
-        keep: fraction of the layer's weights (of all, pruned ones included) to keep, by layer; takes the place of quality.
-        skip: layers to leave alone.
+        keep: fraction of the layer's weights (of all, pruned ones included) to keep, by layer; takes the place of
+        quality. skip: layers to leave alone.
         reduce_dropout: apply the paper's eq. 2.
     """
 
@@ -37,7 +39,10 @@ class Magnitude:
     reduce_dropout: bool = True
 
     def __post_init__(self) -> None:
-        for name, value in {"quality": self.quality, **{f"qualities.{k}": v for k, v in self.qualities.items()}}.items():
+        for name, value in {
+            "quality": self.quality,
+            **{f"qualities.{k}": v for k, v in self.qualities.items()},
+        }.items():
             if not value >= 0:
                 raise RecipeError(f"magnitude: {name} is {value}, expected 0 or more")
         for layer, share in self.keep.items():
@@ -46,17 +51,14 @@ class Magnitude:
 
     def plan(self, network: Network, calibration: Calibration) -> Plan:
         """Masks for every weighted layer; calibration is not looked at."""
-        layers = network.weighted()
-        unknown = [name for name in (*self.keep, *self.qualities, *self.skip) if name not in layers]
-        if unknown:
-            raise RecipeError(f"magnitude: no layer {unknown[0]!r} to prune; expected one of {', '.join(layers)}")
+        layers = weighted_layers(network, "magnitude", self.keep, self.qualities, self.skip)
         edits: list[Edit] = []
         notes: dict[str, dict[str, float | int | str]] = {}
         densities: dict[str, float] = {}
         for path, layer in layers.items():
             if path in self.skip:
                 continue
-            weight = layer.weight.detach()  # type: ignore[union-attr]
+            weight = weight_of(layer).detach()
             mask = self._mask(path, weight)
             before, after = int((weight != 0).sum()), int(mask.sum())
             edits.append(Constrain(path, Masked(mask)))
@@ -65,7 +67,9 @@ class Magnitude:
         if self.reduce_dropout:
             edits.extend(_dropout_edits(network, densities))
         total, kept = (sum(int(note[key]) for note in notes.values()) for key in ("weights", "kept"))
-        return Plan("magnitude", tuple(edits), f"keep {kept:,} of {total:,} weights ({100 * kept / max(1, total):.1f} %)", notes)
+        return Plan(
+            "magnitude", tuple(edits), f"keep {kept:,} of {total:,} weights ({100 * kept / max(1, total):.1f} %)", notes
+        )
 
     def _mask(self, path: str, weight: Tensor) -> Tensor:
         size = weight.abs()
@@ -97,7 +101,7 @@ def _dropout_edits(network: Network, densities: dict[str, float]) -> list[Edit]:
 
 def density(network: Network) -> float:
     """Fraction of the convolutions' and linear layers' weights that are not zero."""
-    weights = [layer.weight.detach() for layer in network.weighted().values()]  # type: ignore[union-attr]
+    weights = [weight_of(layer).detach() for layer in network.weighted().values()]
     return sum(int((w != 0).sum()) for w in weights) / max(1, sum(w.numel() for w in weights))
 
 

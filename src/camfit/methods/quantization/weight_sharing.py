@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from camfit.errors import RecipeError
-from camfit.forms import Codebook
+from camfit.forms import Codebook, weight_of
 from camfit.method import Calibration, Entry
+from camfit.methods.selection import weighted_layers
 from camfit.network import Network
 from camfit.plan import Constrain, Edit, Plan
 
@@ -24,7 +25,8 @@ Start = Literal["linear", "density", "forgy"]
 class WeightSharing:
     """k-means over each layer's non-zero weights; every weight becomes an index into the layer's codebook.
 
-    Centroids go on training afterwards: the gradient of a centroid is the sum over its weights. Pruned weights stay zero.
+    Centroids go on training afterwards: the gradient of a centroid is the sum over its weights. Pruned weights stay
+    zero.
 
     Attributes:
         bits: log₂ of the codebook size, 1 to 16, for layers that ``layer_bits`` does not name.
@@ -53,16 +55,13 @@ class WeightSharing:
 
     def plan(self, network: Network, calibration: Calibration) -> Plan:
         """A codebook for every weighted layer; of the calibration only the seed is used (Forgy)."""
-        layers = network.weighted()
-        unknown = [name for name in (*self.layer_bits, *self.entries, *self.skip) if name not in layers]
-        if unknown:
-            raise RecipeError(f"weight-sharing: no layer {unknown[0]!r}; expected one of {', '.join(layers)}")
+        layers = weighted_layers(network, "weight-sharing", self.layer_bits, self.entries, self.skip)
         edits: list[Edit] = []
         notes: dict[str, dict[str, float | int | str]] = {}
         for number, (path, layer) in enumerate(layers.items()):
             if path in self.skip:
                 continue
-            weight = layer.weight.detach()  # type: ignore[union-attr]
+            weight = weight_of(layer).detach()
             alive = weight != 0
             index = torch.full(weight.shape, -1, dtype=torch.int64)
             values = weight[alive]

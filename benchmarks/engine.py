@@ -1,0 +1,144 @@
+"""Times camfit's engine beside ONNX Runtime and a plain loop: one image at a time, one thread and two, one interleaved run.
+
+    python benchmarks/engine.py [--seconds S] [--write] [--render]
+
+Outputs are compared with torch's first; a contender that computes something else is refused. Prints the page, and with
+--write saves it as docs/results/engine.md beside its figures, docs/results/engine.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+
+from camfit import _native
+from camfit.data import Normalisation
+from camfit.errors import CamfitError
+from camfit.pack import pack
+from contenders import COMPILE, Contender, compiler_version, contenders
+from engine_page import Figure, Ratio, Report, Row, render
+from interleave import PAUSE_SECONDS, ROUNDS, Times, interleave, ratios
+from machine import Others, this_machine
+from subjects import SEED, Subject, subjects
+
+_THREADS = (1, 2)
+_TOLERANCE = 1e-4
+_SECONDS = 4.0
+_RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
+
+
+def measure(seconds: float) -> Report:
+    """Compares and times everything; progress goes to stderr.
+
+    Raises:
+        CamfitError: an engine's output is wrong, or there is no compiler.
+    """
+    torch.set_num_threads(1)
+    machine = this_machine()
+    load_before = os.getloadavg()[0]
+    rows = [
+        _row(subject, threads, seconds) for threads in _THREADS if threads <= machine.cores for subject in subjects()
+    ]
+    return Report(
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        command=f"python benchmarks/engine.py --seconds {seconds:g} --write",
+        seed=SEED,
+        seconds=seconds,
+        rounds=ROUNDS,
+        pause_ms=1e3 * PAUSE_SECONDS,
+        tolerance=_TOLERANCE,
+        machine=machine,
+        isa=_isa(),
+        compiler=f"{compiler_version()}, {' '.join(COMPILE)}",
+        load_before=load_before,
+        rows=tuple(rows),
+    )
+
+
+def _row(subject: Subject, threads: int, seconds: float) -> Row:
+    """One subject with one number of threads; its engines are made for it and gone after it."""
+    made = [contender for entry in subject.build() for contender in contenders(entry, threads)]
+    errors = [_checked(subject, contender) for contender in made]
+    others = Others()
+    times = interleave([contender.call for contender in made], seconds)
+    baseline = next(i for i, contender in enumerate(made) if contender.name.startswith("ONNX Runtime"))
+    figures = [
+        _figure(contender, error, time, times[baseline])
+        for contender, error, time in zip(made, errors, times, strict=True)
+    ]
+    row = Row(subject.key, subject.title, threads, others.share(), made[baseline].name, tuple(figures))
+    print(
+        f"{subject.title}, {threads} thread(s): " + "; ".join(f"{f.name} {f.median_ms:.4g} ms" for f in figures),
+        file=sys.stderr,
+    )
+    return row
+
+
+def _checked(subject: Subject, contender: Contender) -> float:
+    """The contender's error, if it is one to be timed with."""
+    error = contender.error()
+    if not error <= _TOLERANCE:
+        raise CamfitError(
+            f"{subject.title}: {contender.name} is off torch's output by {error:.2g} of its largest value, more than {_TOLERANCE:g}; not timed"
+        )
+    return error
+
+
+def _figure(contender: Contender, error: float, times: Times, baseline: Times) -> Figure:
+    by_round = ratios(times, baseline)
+    low, middle, high = np.percentile(by_round, (10, 50, 90))
+    return Figure(
+        name=contender.name,
+        median_ms=float(np.median(times.all)),
+        p95_ms=float(np.percentile(times.all, 95)),
+        calls=len(times.all),
+        ratio=Ratio(float(middle), float(low), float(high)),
+        error=error,
+        file_bytes=contender.file_bytes,
+        idle_share=float(np.median(times.idle)),
+    )
+
+
+def _isa() -> str:
+    """The kernels that camfit's engine chooses here."""
+    (nothing, *_) = subjects()
+    network = nothing.build()[0].network
+    return str(_native.Engine(pack(network, Normalisation((1.0,), (0.0,))).data).isa)
+
+
+def main() -> int:
+    """The command line; 1 for an expected error."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--seconds", type=float, default=_SECONDS, help="timed for each engine, network and thread count"
+    )
+    parser.add_argument("--write", action="store_true", help="save docs/results/engine.md and engine.json")
+    parser.add_argument("--render", action="store_true", help="measure nothing; make engine.md anew from engine.json")
+    options = parser.parse_args()
+    figures, page = _RESULTS / "engine.json", _RESULTS / "engine.md"
+    try:
+        if options.render:
+            report = msgspec.json.decode(figures.read_bytes(), type=Report)
+        else:
+            report = measure(options.seconds)
+    except (CamfitError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    text = render(report)
+    print(text)
+    if options.write or options.render:
+        _RESULTS.mkdir(parents=True, exist_ok=True)
+        figures.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
+        page.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,26 @@
+"""Networks of a few layers in a row, for cases that are computed by hand."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from camfit.method import Calibration
+from camfit.network import INPUT, Network, Node
+
+CALIBRATION = Calibration(torch.zeros(1, 1), torch.zeros(1, dtype=torch.int64))
+
+
+def chain(input_shape: tuple[int, ...], **layers: nn.Module) -> Network:
+    """The layers one after the other, in evaluation mode."""
+    names = [INPUT, *layers]
+    nodes = tuple(Node(b, b, (a,)) for a, b in zip(names, layers, strict=False))
+    return Network(nodes, layers, input_shape).eval()
+
+
+def linear(rows: list[list[float]]) -> nn.Linear:
+    """A linear layer with these rows and no bias."""
+    layer = nn.Linear(len(rows[0]), len(rows), bias=False)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor(rows))
+    return layer
