@@ -1,4 +1,4 @@
-"""An entry, ready to run in one engine: every contender is called the same way, from Python, and holds its input already."""
+"""An entry, ready to run in one engine: all are called the same way, from Python, and hold their input already."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ def _camfit(entry: Entry, threads: int) -> Contender:
     data = pack(entry.network, Normalisation((1.0,) * channels, (0.0,) * channels)).data
     engine = _native.Engine(data, threads, "speed", "auto")
     image = np.ascontiguousarray(entry.image[0].permute(1, 2, 0).numpy())  # the engine takes channels last
-    expected = entry.expected().numpy()
+    expected: np.ndarray = entry.expected().numpy()
 
     def output() -> np.ndarray:
         found = np.asarray(engine.run(image))
-        return found if expected.ndim == 1 else found.reshape(engine.output_shape).transpose(2, 0, 1)
+        return found if expected.ndim == 1 else np.asarray(np.moveaxis(found.reshape(engine.output_shape), 2, 0))
 
     return Contender(_named("camfit", entry.name), lambda: engine.run(image), output, expected, len(data))
 
@@ -84,7 +84,7 @@ def _onnxruntime(entry: Entry, threads: int, spinning: bool) -> Contender:
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
     options.add_free_dimension_override_by_name("N", 1)
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    expected = entry.expected().numpy()
+    expected: np.ndarray = entry.expected().numpy()
     result = onnxruntime.OrtValue.ortvalue_from_shape_and_type((1, *expected.shape), np.float32)
     binding = session.io_binding()
     binding.bind_ortvalue_input("input", onnxruntime.OrtValue.ortvalue_from_numpy(entry.image.numpy()))
@@ -95,7 +95,8 @@ def _onnxruntime(entry: Entry, threads: int, spinning: bool) -> Contender:
 
     def output() -> np.ndarray:
         call()
-        return np.asarray(result.numpy())[0]
+        found: np.ndarray = result.numpy()[0]
+        return found
 
     name = _named("ONNX Runtime", entry.name)
     return Contender(name if spinning else f"{name}, threads sleep", call, output, expected, len(model))
@@ -110,7 +111,7 @@ def _plain_loop(entry: Entry) -> Contender:
     function.restype = None
     x = np.ascontiguousarray(entry.image[0].numpy())
     weights = np.ascontiguousarray(layer.weight.detach().numpy())
-    expected = entry.expected().numpy()
+    expected: np.ndarray = entry.expected().numpy()
     y = np.empty_like(expected)
     sizes = (*x.shape, layer.out_channels, layer.kernel_size[0], int(layer.padding[0]))
 

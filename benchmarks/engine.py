@@ -1,4 +1,4 @@
-"""Times camfit's engine beside ONNX Runtime and a plain loop: one image at a time, one thread and two, one interleaved run.
+"""Times camfit's engine beside ONNX Runtime and a plain loop: one image at a time, one thread and two, interleaved.
 
     python benchmarks/engine.py [--seconds S] [--write] [--render]
 
@@ -69,15 +69,10 @@ def _row(subject: Subject, threads: int, seconds: float) -> Row:
     others = Others()
     times = interleave([contender.call for contender in made], seconds)
     baseline = next(i for i, contender in enumerate(made) if contender.name.startswith("ONNX Runtime"))
-    figures = [
-        _figure(contender, error, time, times[baseline])
-        for contender, error, time in zip(made, errors, times, strict=True)
-    ]
+    figures = [_figure(made[i], errors[i], times[i], times[baseline]) for i in range(len(made))]
     row = Row(subject.key, subject.title, threads, others.share(), made[baseline].name, tuple(figures))
-    print(
-        f"{subject.title}, {threads} thread(s): " + "; ".join(f"{f.name} {f.median_ms:.4g} ms" for f in figures),
-        file=sys.stderr,
-    )
+    told = "; ".join(f"{figure.name} {figure.median_ms:.4g} ms" for figure in figures)
+    print(f"{subject.title}, {threads} thread(s): {told}", file=sys.stderr)
     return row
 
 
@@ -86,7 +81,8 @@ def _checked(subject: Subject, contender: Contender) -> float:
     error = contender.error()
     if not error <= _TOLERANCE:
         raise CamfitError(
-            f"{subject.title}: {contender.name} is off torch's output by {error:.2g} of its largest value, more than {_TOLERANCE:g}; not timed"
+            f"{subject.title}: the output of {contender.name} is off torch's by {error:.2g} of the largest value; "
+            f"expected at most {_TOLERANCE:g}, so nothing is timed"
         )
     return error
 
@@ -113,21 +109,23 @@ def _isa() -> str:
     return str(_native.Engine(pack(network, Normalisation((1.0,), (0.0,))).data).isa)
 
 
+def _read(figures: Path) -> Report:
+    try:
+        return msgspec.json.decode(figures.read_bytes(), type=Report)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise CamfitError(f"{figures.name}: not the figures of this benchmark ({error})") from error
+
+
 def main() -> int:
     """The command line; 1 for an expected error."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--seconds", type=float, default=_SECONDS, help="timed for each engine, network and thread count"
-    )
+    parser.add_argument("--seconds", type=float, default=_SECONDS, help="of timed calls: each engine of each row")
     parser.add_argument("--write", action="store_true", help="save docs/results/engine.md and engine.json")
     parser.add_argument("--render", action="store_true", help="measure nothing; make engine.md anew from engine.json")
     options = parser.parse_args()
     figures, page = _RESULTS / "engine.json", _RESULTS / "engine.md"
     try:
-        if options.render:
-            report = msgspec.json.decode(figures.read_bytes(), type=Report)
-        else:
-            report = measure(options.seconds)
+        report = _read(figures) if options.render else measure(options.seconds)
     except (CamfitError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -9,7 +9,16 @@ import msgspec
 from machine import Machine
 
 _QUIET = 0.05  # others' share of the processors' time from which a run is called disturbed
+_IDLE = 0.1  # of a core, from which a pause is called too short
 _TIE = 0.2
+_THREADS = {1: "One thread", 2: "Two threads"}
+_LIMITS = (
+    "One processor, warm caches, one image at a time: no batches, no cold start, no energy. Weights are random, so it "
+    "says nothing about accuracy; what a compressed or binary network loses is another measurement. ONNX Runtime is "
+    "compared in float32 only: its int8, and other runtimes, may be faster on some of these networks. A binary layer "
+    "is other arithmetic, not the same convolution made faster: a network must be trained for it. A plain loop stands "
+    "for no library."
+)
 
 
 class Ratio(msgspec.Struct, frozen=True):
@@ -79,12 +88,14 @@ def render(report: Report) -> str:
 def _lines(report: Report) -> Iterator[str]:
     yield "# The engine beside ONNX Runtime"
     yield ""
-    yield "Made by `benchmarks/engine.py` from `engine.json`; do not edit. One image at a time, float32, milliseconds a run."
-    yield f"The ratio is time over ONNX Runtime's of the same row (below 1 is faster), the median of {report.rounds} rounds with their"
-    yield f"10th and 90th percentile; take less than {_TIE:.0%} for a tie."
+    yield (
+        "Made by `benchmarks/engine.py` from `engine.json`; do not edit. One image at a time, float32. The ratio is "
+        f"time over ONNX Runtime's of the same row (below 1 is faster): the median of {report.rounds} rounds, with "
+        f"their 10th and 90th percentile. Take less than {100 * _TIE:.0f} % for a tie."
+    )
     for threads in dict.fromkeys(row.threads for row in report.rows):
         yield ""
-        yield f"## {_counted(threads, 'thread')}"
+        yield f"## {_THREADS.get(threads, f'{threads} threads')}"
         yield ""
         yield from _table(row for row in report.rows if row.threads == threads)
     yield ""
@@ -95,11 +106,11 @@ def _lines(report: Report) -> Iterator[str]:
     yield ""
     yield "## How it was measured"
     yield ""
-    yield _how(report)
+    yield " ".join(_how(report))
     yield ""
     yield "## What it does not show"
     yield ""
-    yield _limits(report)
+    yield _LIMITS
 
 
 def _table(rows: Iterable[Row]) -> Iterator[str]:
@@ -122,16 +133,18 @@ def _table(rows: Iterable[Row]) -> Iterator[str]:
 
 
 def _binary_sentence(report: Report) -> Iterator[str]:
-    """The two speed-ups of the binary convolution side by side, because only one of them is ever quoted."""
+    """The two speed-ups of the binary convolution side by side: the one against a plain loop is often quoted alone."""
     row = next((row for row in report.rows if row.key == "binary" and row.threads == 1), None)
     if row is None:
         return
     binary = next(figure for figure in row.figures if figure.name.startswith("camfit"))
     loop = next(figure for figure in row.figures if figure.name.startswith("plain"))
+    over_loop, over_float = loop.ratio.median / binary.ratio.median, 1 / binary.ratio.median
     yield (
-        f"The binary convolution, binarizing and packing its input included, takes 1/{loop.median_ms / binary.median_ms:.0f} of the plain "
-        f"loop's time and 1/{1 / binary.ratio.median:.1f} of ONNX Runtime's float convolution's (one thread). The first figure says how slow a "
-        "plain loop is; the second is the one to count on."
+        "The binary convolution, binarizing and packing its input included, is "
+        f"{over_loop:.0f} times as fast as the plain loop and {over_float:.1f} times as fast as "
+        "ONNX Runtime's float convolution (one thread). The first figure says how slow a plain loop is; the second is "
+        "the one to count on."
     )
     yield ""
 
@@ -140,10 +153,11 @@ def _where(report: Report) -> Iterator[str]:
     machine = report.machine
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
     yield f"- Date: {report.date}. Command: `{report.command}`. Seed of weights and images: {report.seed}."
-    yield f"- Processor: {machine.processor}, {_counted(machine.cores, 'core')}, {machine.system}."
+    yield f"- Processor: {machine.processor}; cores to use: {machine.cores}; {machine.system}."
     yield f"- Its instruction sets, of those that matter here: {', '.join(machine.flags) or 'unknown'}."
     yield f"- {_instruction_sets(report)}"
-    yield f"- Versions: {versions}. Plain loop: `benchmarks/plain_conv.c`, {report.compiler}."
+    yield f"- Versions: {versions}."
+    yield f"- Plain loop: `benchmarks/plain_conv.c`, {report.compiler}."
     yield f"- {_quiet(report)}"
 
 
@@ -151,61 +165,68 @@ def _instruction_sets(report: Report) -> str:
     wide = [flag for flag in report.machine.flags if flag.startswith(("avx512", "amx"))]
     used = f"camfit's engine ran its `{report.isa}` kernels"
     if not wide:
-        return f"{used}. The processor has neither AVX-512 nor AMX, so both engines have the same instructions to work with."
-    amx = any(flag.startswith("amx") for flag in wide)
+        return f"{used}; the processor has neither AVX-512 nor AMX that ONNX Runtime could use beyond them."
+    amx = " and AMX" if any(flag.startswith("amx") for flag in wide) else ""
+    unused = "" if report.isa.startswith("avx512") else ", which camfit does not use yet"
     return (
-        f"{used}, the widest that it has. **This processor also has AVX-512{' and AMX' if amx else ''}**, and ONNX Runtime takes AVX-512 for "
-        "float32 by itself: vectors twice as wide, which camfit does not use yet. On a processor that ends at AVX2 the ratios are others."
+        f"{used}. **This processor also has AVX-512{amx}.** ONNX Runtime takes AVX-512 for float32 of its own accord: "
+        f"vectors twice as wide{unused}. On a processor that ends at AVX2 the ratios are others."
     )
 
 
 def _quiet(report: Report) -> str:
     shares = [row.others for row in report.rows if row.others is not None]
-    load = f"load average {report.load_before:.1f} before the run"
+    load = f"load average before the run {report.load_before:.1f}"
     if not shares:
         return f"How busy others kept the machine is unknown; {load}."
-    worst = max(shares)
-    verdict = (
-        "the machine was quiet" if worst <= _QUIET else "**the machine was not quiet; do not quote these figures**"
+    quiet = max(shares) <= _QUIET
+    verdict = "the machine was quiet" if quiet else "**the machine was not quiet: do not quote these figures**"
+    return (
+        f"Other processes used at most {_percent(max(shares))} of the processors' time in any row; {load}: {verdict}."
     )
-    return f"Other processes used at most {worst:.1%} of the processors' time during any row, {load}: {verdict}."
 
 
-def _how(report: Report) -> str:
+def _how(report: Report) -> Iterator[str]:
     figures = [figure for row in report.rows for figure in row.figures]
-    idle = max((figure.idle_share for figure in figures), default=0.0)
-    two = any(row.threads > 1 for row in report.rows)
-    threads = (
-        "With one thread ONNX Runtime works in the calling thread and has no pool. With two it is timed twice: with its default, whose threads "
-        "spin while they wait for work, and as `threads sleep` (`session.intra_op.allow_spinning=0`). "
-        if two
-        else "Only one core was there, so two threads were not timed. "
+    yield (
+        "All engines of a row live in one process and are timed by turns (A B C, B C A, ...). A round gives each one "
+        f"block; a row has {report.rounds} rounds and about {report.seconds:g} s of timed calls for each engine. A "
+        "block is 5 ms of calls that do not count, then single calls, each timed by itself from Python, then a pause "
+        f"of {report.pause_ms:.0f} ms. Sessions are made for their row and number of threads, and closed after it."
     )
-    return (
-        "All engines of a row live in one process and are timed by turns (A B C, B C A, ...): a round gives each one block, "
-        f"{report.rounds} rounds a row, about {report.seconds:g} s of timed calls for each engine. A block is a pause of {report.pause_ms:.0f} ms, "
-        "5 ms of calls that do not count, then single calls, each timed by itself from Python. Sessions are made for their row and "
-        f"thread count and closed after it. {threads}"
-        f"At the end of the pauses the whole process used {idle:.1%} of a core (median, the worst engine), so no engine's waiting threads "
-        "stood in another's way. Both runtimes are called through their Python bindings at their leanest: camfit's native `Engine.run`, ONNX "
-        "Runtime's `run_with_iobinding` with input and output bound beforehand and the batch fixed to 1; the row of one ReLU shows what such a "
-        "call costs. ONNX Runtime: sequential execution, all graph optimisations, inter-op 1. Both get one graph: camfit's own, "
-        "batch-norm folded, written as ONNX; compressed networks reach ONNX Runtime with their dense values. camfit runs in speed mode and "
-        "also normalises its input (multiply and add per value), which the others do not. For the binary convolution the float "
-        "contenders get the signs of the input and dense ±α weights, so that all compute the same output; camfit gets the real input. The plain "
-        "loop is six nested loops over floats, no blocking, one thread. Outputs were compared with torch's before timing: the largest "
-        f"difference of any engine was {max((figure.error for figure in figures), default=0.0):.1g} of its largest output; above "
-        f"{report.tolerance:g} nothing is timed."
+    if any(row.threads > 1 for row in report.rows):
+        yield (
+            "With one thread ONNX Runtime works in the calling thread and has no pool. With two it is timed twice: as "
+            "it comes, with threads that spin while they wait for work, and with `session.intra_op.allow_spinning=0` "
+            "(*threads sleep*). Ratios are to the first."
+        )
+    else:
+        yield "Two threads were not timed: there was one core only."
+    yield _idle(max((figure.idle_share for figure in figures), default=0.0))
+    yield (
+        "Both runtimes are called through their Python bindings at their leanest: camfit's native `Engine.run`, ONNX "
+        "Runtime's `run_with_iobinding`, input and output bound beforehand, batch fixed to 1. The row of one ReLU "
+        "shows what such a call costs. ONNX Runtime runs sequentially, all graph optimisations on, inter-op 1. Both get "
+        "the graph that camfit packs, batch-norm folded; compressed networks reach ONNX Runtime as their dense values. "
+        "camfit runs in speed mode and normalises its input as well (a multiplication and an addition a value)."
+    )
+    yield (
+        "For the binary convolution the float contenders get the signs of the input and dense ±α weights, so that all "
+        "compute the same output; camfit gets the real input and binarizes it. The plain loop is six nested loops over "
+        "floats, without blocking; it has one thread and is timed there only."
+    )
+    yield (
+        "Outputs are compared with torch's before anything is timed: the largest difference was "
+        f"{max((figure.error for figure in figures), default=0.0):.0e} of the largest output; an engine above "
+        f"{report.tolerance:.0e} is refused."
     )
 
 
-def _limits(report: Report) -> str:
-    return (
-        "One processor, warm caches, one image at a time: no batches, no cold start, no energy. Weights are random, so it says nothing "
-        "about accuracy; for what a compressed or binary network loses see its own report. ONNX Runtime is compared in float32 only: its int8, "
-        "and other runtimes, may be faster on some of these networks. camfit computes binary layers with other arithmetic, not a "
-        "float convolution faster: a network must be trained for it. A plain loop stands for no library."
-    )
+def _idle(share: float) -> str:
+    measured = f"At the end of the pauses the process used {_percent(share)} of a core (median of the worst engine):"
+    if share > _IDLE:
+        return f"{measured} **threads that wait were not asleep when the next engine's turn came.**"
+    return f"{measured} threads that wait were asleep when the next engine's turn came."
 
 
 def _ms(value: float) -> str:
@@ -215,6 +236,5 @@ def _ms(value: float) -> str:
     return f"{value:.{1 if value >= 10 else 2 if value >= 1 else 3 if value >= 0.1 else 4}f}"
 
 
-def _counted(count: int, noun: str) -> str:
-    words = {1: "One", 2: "Two"}
-    return f"{words.get(count, str(count))} {noun}{'' if count == 1 else 's'}"
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

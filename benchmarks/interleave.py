@@ -24,7 +24,7 @@ _LEAST_CALLS = 2
 
 @dataclass(frozen=True)
 class Times:
-    """Milliseconds of every timed call, by block; ``idle`` is the share of a core in use at the end of each pause after."""
+    """Milliseconds of every timed call, by block; ``idle``: share of a core in use at the end of the pauses after."""
 
     blocks: tuple[np.ndarray, ...]
     idle: tuple[float, ...]
@@ -60,7 +60,7 @@ def interleave(calls: Sequence[Callable[[], object]], seconds: float, rounds: in
 
 def ratios(of: Times, to: Times) -> np.ndarray:
     """Median time of the one over that of the other, round by round."""
-    return of.medians / to.medians
+    return np.asarray(of.medians / to.medians)
 
 
 def _block(call: Callable[[], object], seconds: float) -> np.ndarray:
@@ -69,7 +69,7 @@ def _block(call: Callable[[], object], seconds: float) -> np.ndarray:
     call()
     while clock() < end:
         call()
-    taken = []
+    taken: list[int] = []
     end = clock() + int(seconds * 1e9)
     while clock() < end or len(taken) < _LEAST_CALLS:
         start = clock()

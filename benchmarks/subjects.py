@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from camfit import zoo
-from camfit.forms import Codebook, Hashed, Sign, attach
+from camfit.forms import Codebook, Hashed, Sign, attach, stored_of
 from camfit.forms.sign import sign
 from camfit.layers import BinaryConv2d
 from camfit.network import Network, Node
@@ -21,8 +21,7 @@ from camfit.trace import trace
 
 SEED = 0
 
-# Deep Compression's LeNet-5 (Han, Mao, Dally, ICLR 2016, table 3): 8 % of the weights, 8 bits in convolutions, 5
-# elsewhere.
+# Deep Compression's LeNet-5 (Han, Mao, Dally, ICLR 2016): 8 % of the weights, 8 bits in convolutions, 5 elsewhere.
 _DENSITY = {"conv1": 0.66, "conv2": 0.12, "fc1": 0.08, "fc2": 0.19}
 _ENTRIES = {"conv1": 256, "conv2": 256, "fc1": 32, "fc2": 32}
 _HASHED_TO = 8
@@ -32,7 +31,7 @@ Kind = Literal["camfit", "onnxruntime", "plain loop"]
 
 @dataclass(frozen=True)
 class Entry:
-    """A network for one engine, and the image [1, C, H, W] (or [1, F]) that it gets. ``name`` tells a subject's entries apart."""
+    """A network for one engine, and the image [1, C, H, W] that it gets; ``name`` tells a subject's entries apart."""
 
     kind: Kind
     name: str
@@ -95,7 +94,7 @@ def _shared() -> Network:
     """The largest weights of each layer, at the nearest of evenly spread values."""
     network = _zoo("lenet5", (1, 28, 28), 10)
     for path, layer in network.weighted().items():
-        weight, count = layer.weight.detach(), _ENTRIES[path]
+        weight, count = stored_of(layer).detach(), _ENTRIES[path]
         kept = weight.abs() >= weight.abs().flatten().kthvalue(round(weight.numel() * (1 - _DENSITY[path]))).values
         low, high = float(weight[kept].min()), float(weight[kept].max())
         step = (high - low) / (count - 1)
@@ -108,7 +107,7 @@ def _shared() -> Network:
 def _hashed() -> Network:
     network = _zoo("lenet5", (1, 28, 28), 10)
     for number, layer in enumerate(network.weighted().values()):
-        weight = layer.weight.detach()
+        weight = stored_of(layer).detach()
         form = Hashed(tuple(weight.shape), weight.numel() // _HASHED_TO, SEED + number)
         attach(layer, form, form.project(weight))
     return network

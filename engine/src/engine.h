@@ -104,8 +104,8 @@ void run_steps(camfit_engine& engine);
 // Floats of private work space that one thread needs for a step.
 uint64_t step_scratch(const Step& step, const Kernels& kernels);
 
-// Sets the parts of `step`, whose work is `work`: as many as pay off.
-void choose_parts(Step* step, uint64_t work, int threads);
+// Sets the parts of `step`, of a layer with this work: as many as pay off. `plain`: with the plain kernels.
+void choose_parts(Step* step, uint64_t layer_work, int threads, bool plain);
 
 // Turns checked layers into steps with planned buffers and held weights: fills all of `engine` but its threads.
 bool prepare(const Network& network, const Layer* layers, const Shape* values, camfit_mode mode, int threads,

@@ -242,7 +242,7 @@ bool hold_all_weights(Preparation& p) {
       if (!hold_weights(layer, p.mode, *engine.kernels, engine.allocator, &step.weights, p.error)) return false;
       if (layer.weight) choose_kernel(&step);
     }
-    choose_parts(&step, layer.work, p.threads);
+    choose_parts(&step, layer.work, p.threads, engine.isa == CAMFIT_ISA_PLAIN);
   }
   engine.weights_bytes = engine.allocator.current() - before;
   return true;

@@ -4,32 +4,58 @@
 namespace camfit {
 namespace {
 
-// Waking and joining threads costs a few microseconds; a part smaller than this many multiply-accumulates is not worth it.
-constexpr uint64_t kLeastPart = 1 << 15;
+// Handing out and joining a part costs about a microsecond while the workers are awake; a part must be worth it.
+constexpr double kLeastNanoseconds = 3000;
+
+// A rough guess at the time of a step on one thread, good enough to tell whether sharing pays: nanoseconds of one
+// multiply-accumulate, or of one element, measured with the AVX2 kernels; the plain ones are slower where it matters.
+double estimated_nanoseconds(const Step& step, uint64_t layer_work, bool plain) {
+  const double work = double(layer_work);
+  const double in = double(step.window.in.size()), out = double(step.window.out.size());
+  const double slower = plain ? 16 : 1;
+  switch (step.work) {
+    case Work::kConv: return 0.02 * work * slower;
+    case Work::kConvExpand: return 0.03 * work * slower;
+    case Work::kDepthwise: return 0.05 * work * slower;
+    case Work::kLinear: return 0.04 * work * slower;
+    case Work::kLinearExpand: return 1.0 * work;
+    case Work::kLinearCodebook:
+    case Work::kLinearSparse: return 0.4 * double(step.weights.nonzeros);
+    case Work::kLinearHashed: return 2.0 * work * (plain ? 4 : 1);
+    case Work::kPackSigns: return 0.2 * in * slower;
+    case Work::kBoxFilter: return 0.5 * double(step.window.kernel_h * step.window.kernel_w) * double(step.rows.count) *
+                                  double(step.window.out.width);
+    case Work::kBinaryConv: return 0.004 * work * (plain ? 4 : 1);
+    case Work::kMaxPool:
+    case Work::kAvgPool: return 0.1 * work * slower;
+    case Work::kCopyChannels: return 0.1 * in;
+    case Work::kAdd:
+    case Work::kActivation:
+    case Work::kAffine: return 0.15 * out;
+    case Work::kGlobalAvgPool:
+    case Work::kFlatten:
+    case Work::kSoftmax: break;  // not shared
+  }
+  return 0;
+}
+
+int at_most(int value, int limit) { return value < limit ? value : limit; }
 
 }  // namespace
 
-void choose_parts(Step* step, uint64_t work, int threads) {
-  const bool whole = step->work == Work::kGlobalAvgPool || step->work == Work::kFlatten || step->work == Work::kSoftmax;
-  uint64_t wanted = work / kLeastPart;
-  // Two parts a thread, so that a thread that is held up leaves the rest of its share to the other.
-  if (wanted > 2 * uint64_t(threads)) wanted = 2 * uint64_t(threads);
-  if (threads == 1 || whole || wanted < 2) return;
-  const int parts = int(wanted);
-  // An expanded panel is dear, so it is better shared by panels; else by whichever axis divides more evenly.
-  const bool expands = step->work == Work::kConvExpand;
-  const int rows = step->rows.units(), columns = step->columns.units();
-  if (rows >= parts && !(expands && columns >= parts)) {
-    step->rows.parts = parts;
-  } else if (columns >= parts) {
-    step->columns.parts = parts;
-  } else if (rows >= columns) {
-    step->rows.parts = rows;
-    step->columns.parts = columns < (parts + rows - 1) / rows ? columns : (parts + rows - 1) / rows;
-  } else {
-    step->columns.parts = columns;
-    step->rows.parts = rows < (parts + columns - 1) / columns ? rows : (parts + columns - 1) / columns;
-  }
+void choose_parts(Step* step, uint64_t layer_work, int threads, bool plain) {
+  if (threads == 1) return;
+  const double worth = estimated_nanoseconds(*step, layer_work, plain) / kLeastNanoseconds;
+  // Two parts a thread, so that a thread that is held up leaves the rest of its share to the others; else one.
+  const int parts = worth >= 2 * threads ? 2 * threads : worth < threads ? int(worth) : threads;
+  if (parts < 2) return;
+  // An expanded panel is dear, so it is better not expanded twice; else the axis that divides more evenly is cut.
+  const bool by_columns = step->work == Work::kConvExpand ? step->columns.units() >= parts
+                                                          : step->columns.units() > step->rows.units();
+  Axis& first = by_columns ? step->columns : step->rows;
+  Axis& second = by_columns ? step->rows : step->columns;
+  first.parts = at_most(parts, first.units());
+  second.parts = at_most((parts + first.parts - 1) / first.parts, second.units());
 }
 
 }  // namespace camfit

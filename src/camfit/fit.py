@@ -30,7 +30,7 @@ from camfit.recipe import Recipe
 from camfit.run import Record, Run
 from camfit.storage import load_network, network_bytes, write_atomically, write_json
 from camfit.tasks import Task, classification
-from camfit.train import Progress, Train, evaluate, fitting_threads, quiet
+from camfit.train import Augment, Progress, Train, evaluate, fitting_threads, quiet
 
 MODEL_FILE = "model.camfit"
 ORIGINAL_FILE = "original.camfit"
@@ -109,7 +109,7 @@ def fit(
         baseline = job.run.value(
             "baseline", lambda: {"validation": accuracy(Engine(job.original.data), job.dataset.val, job.task)}
         )["validation"]
-        ladder = Ladder(original, job.dataset, job.workshop, job.run, budget, baseline, threads, job.info)
+        ladder = Ladder(original, job.dataset, job.workshop, job.run, budget, baseline, threads, job.info, job.augment)
         climb = ladder.climb()
         return climb.best.network, climb.best.packed, _climb_record(climb, baseline)
 
@@ -156,6 +156,7 @@ class _Job:
     run: Run
     original: Packed
     info: dict[str, object]
+    augment: Augment
 
 
 _Search = Callable[[Network, _Job], tuple[Network, Packed, Record]]
@@ -178,6 +179,8 @@ def _work(
 ) -> Result:
     """The walk that ``fit`` and ``apply`` share; ``search`` is where they differ."""
     begin = time.perf_counter()
+    if not 0 <= seed < 1 << 32:
+        raise RunError(f"seed {seed}: expected 0 to 2^32 - 1")
     dataset = data if isinstance(data, Dataset) else datasets.load(data, seed=seed)
     task = classification()
     model = models.load(source, dataset, weights=weights, seed=seed)
@@ -198,9 +201,11 @@ def _work(
         info: dict[str, object] = {
             "camfit": version("camfit"), "model": model.name, "data": dataset.name, "classes": list(dataset.classes),
         }  # fmt: skip
+        if dataset.train.images.dtype != np.uint8:
+            info["pixels"] = "float32"  # else uint8, as image files have them
         packed_original = pack(original, dataset.normalisation, info=info)
         packed_original.save(run.path / ORIGINAL_FILE)
-        job = _Job(dataset, task, workshop, run, packed_original, info)
+        job = _Job(dataset, task, workshop, run, packed_original, info, (training or model.training).augment)
         network, packed, found = search(original, job)
         file = packed.save(run.path / MODEL_FILE)
         write_atomically(run.path / "model.safetensors", network_bytes(network))
@@ -252,15 +257,24 @@ def _train_first(model: Model, training: Train, workshop: Workshop, run: Run) ->
     trained = model.trained
     if trained is None:
         # A module at hand: it counts as trained when it is clearly better than guessing.
-        classes = int(model.network.shapes()[model.network.nodes[-1].name][0])
         metric = run.value(
             "original-check", lambda: {"validation": evaluate(model.network, workshop.validation, workshop.task)}
         )["validation"]
-        trained = metric > 2 / classes
+        trained = metric > _clearly_better(_guessing(workshop))
     if trained:
         return model.network, []
     workshop.progress(f"{model.name} is untrained: training it first ({training})")
     return execute(Recipe("original", (training,)), model.network, workshop, run, prefix="original-")
+
+
+def _guessing(workshop: Workshop) -> float:
+    """Validation accuracy of always naming the most frequent class."""
+    return float(workshop.validation.targets.bincount().max()) / len(workshop.validation)
+
+
+def _clearly_better(guessing: float) -> float:
+    """Twice as good as guessing; halfway to perfect where that is less."""
+    return min(2 * guessing, (1 + guessing) / 2)
 
 
 def original_of(run: str | Path) -> Network:

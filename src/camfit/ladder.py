@@ -29,7 +29,7 @@ from camfit.recipe import JoinedTerm, Recipe, Rewrite
 from camfit.run import Record, Run
 from camfit.sensitivity import Curves, keep_fractions, sensitivity
 from camfit.surgery import apply
-from camfit.train import Train
+from camfit.train import Augment, Train
 
 # (fraction of weights kept, codebook bits of convolutions, of linear layers)
 RUNGS = (
@@ -50,6 +50,8 @@ BISECTIONS = 2
 WHOLE = "whole"
 # A latency is aimed at with this margin, because the next measurement differs.
 _MARGIN = 0.95
+# Training centroids hardly changes the size; a file that is larger than the limit by this factor stays too large.
+_HOPELESS = 1.1
 _RATIOS = tuple(step / 20 for step in range(1, 19))
 
 
@@ -89,7 +91,7 @@ class Climb:
 
 @dataclass(frozen=True)
 class Ladder:
-    """One search. ``baseline`` is the original's validation metric, measured on the engine."""
+    """One search. ``baseline``: the original's validation metric on the engine; ``augment``: of every training."""
 
     original: Network
     dataset: Dataset
@@ -99,6 +101,7 @@ class Ladder:
     baseline: float
     threads: int
     info: dict[str, object]
+    augment: Augment
 
     # -- what a limit says ---------------------------------------------------------------------------------------
 
@@ -222,6 +225,10 @@ class Ladder:
         batches = max(1, round(len(self.workshop.training) / 128))
         return portions * min(15, max(1, round(200 / batches)))
 
+    def _recovery(self, portions: int) -> Train:
+        """Training between rewrites, with the L2 that makes the next round's small weights smaller."""
+        return Train(self._epochs(portions), 0.02, weight_decay=1e-4, augment=self.augment)
+
     def _rung(
         self, name: str, source: Network, shape: tuple[float, int, int], curves: Curves
     ) -> tuple[Network, Candidate, list[Record], list[Record]]:
@@ -229,25 +236,30 @@ class Ladder:
         density = shape[0]
         sizes = {path: weight_of(layer).numel() for path, layer in source.weighted().items()}
         keep = {path: round(share, 5) for path, share in keep_fractions(curves, sizes, density).items()}
-        prune = Recipe(
-            name, (Rewrite("magnitude", {"keep": keep}), Train(self._epochs(2), 0.02, weight_decay=1e-4)), self._terms
-        )
+        prune = Recipe(name, (Rewrite("magnitude", {"keep": keep}), self._recovery(2)), self._terms)
         thin, way = execute(prune, source, self.workshop, self.run, prefix=f"{name}-prune-", teacher=self.original)
-        candidate, shared = self._share(name, thin, shape, self._epochs(1))
+        candidate, shared = self._share(name, thin, shape, 1)
         return thin, candidate, way, shared
 
     def _share(
-        self, name: str, thin: Network, shape: tuple[float, int, int], epochs: int
+        self, name: str, thin: Network, shape: tuple[float, int, int], portions: int
     ) -> tuple[Candidate, list[Record]]:
+        """The shared, packed network. Centroids are not trained where the size is out of reach anyway."""
         density, conv_bits, linear_bits = shape
         bits = {
             path: conv_bits if isinstance(layer, nn.Conv2d) else linear_bits for path, layer in thin.weighted().items()
         }
-        # A centroid's gradient is a sum over thousands of weights: Adam's steps do not grow with their number.
-        share = Recipe(
-            name, (Rewrite("weight-sharing", {"layer_bits": bits}), Train(epochs, 3e-4, optimizer="adam")), self._terms
-        )
-        network, way = execute(share, thin, self.workshop, self.run, prefix=f"{name}-share-", teacher=self.original)
+        share = Recipe(name, (Rewrite("weight-sharing", {"layer_bits": bits}),))
+        network, way = execute(share, thin, self.workshop, self.run, prefix=f"{name}-share-")
+        size = len(pack(network, self.dataset.normalisation, info=self.info, half=True).data)
+        if self.budget.max_size is None or size <= _HOPELESS * self.budget.max_size:
+            # A centroid's gradient is a sum over thousands of weights: Adam's steps do not grow with their number.
+            learning = Train(self._epochs(portions), 3e-4, optimizer="adam", augment=self.augment)
+            tune = Recipe(name, (learning,), self._terms)
+            network, tuned = execute(
+                tune, network, self.workshop, self.run, prefix=f"{name}-tune-", teacher=self.original
+            )
+            way += tuned
         return self._candidate(name, network, density), way
 
     def _polish(self, best: Candidate, thin: Network) -> tuple[Candidate, list[Record], list[Record]]:
@@ -256,9 +268,9 @@ class Ladder:
         shape = next(
             ((best.density, c, n) for d, c, n in RUNGS if d <= best.density * 1.0001), (best.density, *RUNGS[-1][1:])
         )
-        longer = Recipe(name, (Train(self._epochs(10), 0.02, weight_decay=1e-4),), self._terms)
+        longer = Recipe(name, (self._recovery(14),), self._terms)
         trained, way = execute(longer, thin, self.workshop, self.run, prefix=f"{name}-prune-", teacher=self.original)
-        candidate, shared = self._share(name, trained, shape, self._epochs(4))
+        candidate, shared = self._share(name, trained, shape, 5)
         return candidate, way, shared
 
     def _candidate(self, name: str, network: Network, density: float, half: bool = True) -> Candidate:
@@ -290,7 +302,7 @@ class Ladder:
         ratio = self.run.value("latency", lambda: {"ratio": self._latency_ratio(limit)})["ratio"]
         if not ratio:
             return self.original, []
-        recipe = Recipe("slim", (Rewrite("l1-filters", {"ratio": ratio}), Train(self._epochs(6), 0.02)), self._terms)
+        recipe = Recipe("slim", (Rewrite("l1-filters", {"ratio": ratio}), self._recovery(6)), self._terms)
         return execute(recipe, self.original, self.workshop, self.run, prefix="slim-")
 
     def _latency_ratio(self, limit: float) -> float:

@@ -35,6 +35,9 @@ _SAVE_EVERY = 3.0
 _MACS_WORTH_THREADS = 1_000_000
 
 
+Augment = Literal["none", "shift", "flip", "flip-shift"]
+
+
 class Train(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="train", tag_field="step"):
     """How to train.
 
@@ -57,7 +60,7 @@ class Train(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="train"
     momentum: float = 0.9
     weight_decay: float = 5e-4
     schedule: Literal["constant", "cosine", "one-cycle"] = "cosine"
-    augment: Literal["none", "shift", "flip", "flip-shift"] = "none"
+    augment: Augment = "none"
     clip: float = 0.0
 
     def __post_init__(self) -> None:

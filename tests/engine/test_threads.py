@@ -33,13 +33,13 @@ def wide_net() -> Net:
     net.add_node("activation", attributes=[RELU])
     net.pool("max_pool", (4, 4), stride=(4, 4))
     net.add_node("flatten")
-    index = random_index(rng, (300, 140 * 12), 16, 0.1)
+    index = random_index(rng, (300, 140 * 12), 16, 0.08)
     net.linear(codebook(index, normal(16)))
-    net.linear(sparse(np.where(rng.random((200, 300)) < 0.2, normal(200, 300), 0).astype(np.float32)))
-    net.linear(hashed((250, 200), 6, normal(100)))
+    net.linear(sparse(np.where(rng.random((600, 300)) < 0.09, normal(600, 300), 0).astype(np.float32)))
+    net.linear(hashed((250, 600), 6, normal(100)))
     net.linear(sign(rng.random(260), normal(260, 250)))
     net.linear(sign(rng.random(400), normal(400, 260)), scale_input=True)
-    net.linear(dense(normal(300, 400)))
+    net.linear(dense(normal(1000, 400)))
     return net
 
 

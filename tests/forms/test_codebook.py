@@ -45,9 +45,9 @@ def test_the_gradient_is_that_of_explicit_indexing(seed: int) -> None:
 def test_channels_are_kept_with_their_indices() -> None:
     index = torch.tensor([[0, 1, -1], [1, 0, 0]])
     form, stored = Codebook(index, 2).keep(torch.tensor([5.0, 7.0]), 1, torch.tensor([2, 0]))
-    assert form(stored).tolist() == [[0, 5], [0, 7]]
+    assert form(stored).tolist() == [[0, 5], [5, 7]]
     form, stored = form.keep(stored, 0, torch.tensor([1]))
-    assert form(stored).tolist() == [[0, 7]]
+    assert form(stored).tolist() == [[5, 7]]
 
 
 def test_pruned_weights_cannot_come_back() -> None:

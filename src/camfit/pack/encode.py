@@ -67,8 +67,10 @@ def encode(weight: Weight, *, coder: str, half: bool) -> Payload:
 def _codebook(
     index: np.ndarray, codebook: np.ndarray, coder: str, half: bool, gap_bits: int
 ) -> tuple[bytes, dict[str, int]]:
-    """Payload of indices [rows, columns] (-1 pruned) into a codebook. Entries are sorted, equal ones joined and
-    unused ones dropped: ascending codebooks are stored by their differences, and neighbouring values get neighbouring codes.
+    """Payload of indices [rows, columns] (-1 pruned) into a codebook.
+
+    Entries are sorted, equal ones joined and unused ones dropped: ascending codebooks are stored by their differences,
+    and neighbouring values get neighbouring codes.
     """
     values = codebook.astype(np.float16).astype(np.float32) if half else codebook.astype(np.float32)
     if half and not np.isfinite(values).all():

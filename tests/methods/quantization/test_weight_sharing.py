@@ -53,8 +53,7 @@ def test_two_clusters() -> None:
 
 
 def test_centroids_move_until_they_stand() -> None:
-    """0 1 2 3 9 from 0 and 9: {0 1 2 3} {9}. 0 2 3 4 6 7 8 from 2 and 3 (density): 0 2 | 3 4 6 7 8 is no fixed point:
-    means 1 and 5.6 take 3 over; 0 2 3 | 4 6 7 8 has the means 5/3 and 6.25, whose border 3.96 lies between 3 and 4."""
+    """From 2 and 3: 0 2 | 3 4 6 7 8 has the means 1 and 5.6, so 3 changes sides; 0 2 3 | 4 6 7 8 has 5/3 and 6.25."""
     assert kmeans(torch.tensor([0.0, 1, 2, 3, 9]), 2, "linear", generator())[0].tolist() == [1.5, 9.0]
     weights = torch.tensor([0.0, 2, 3, 4, 6, 7, 8])
     centroids, labels = kmeans(weights, 2, "forgy", _forgy_that_draws(weights, [2.0, 3.0]))
