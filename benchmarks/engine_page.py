@@ -206,8 +206,8 @@ def _how(report: Report) -> Iterator[str]:
     yield (
         "Both runtimes are called through their Python bindings at their leanest: camfit's native `Engine.run`, ONNX "
         "Runtime's `run_with_iobinding`, input and output bound beforehand, batch fixed to 1. The row of one ReLU "
-        "shows what such a call costs. ONNX Runtime runs sequentially, all graph optimisations on, inter-op 1. Both get "
-        "the graph that camfit packs, batch-norm folded; compressed networks reach ONNX Runtime as their dense values. "
+        "shows what such a call costs. ONNX Runtime runs sequentially, all graph optimisations on, inter-op 1. Both "
+        "get the graph that camfit packs, batch-norm folded; compressed networks reach ONNX Runtime as dense values. "
         "camfit runs in speed mode and normalises its input as well (a multiplication and an addition a value)."
     )
     yield (

@@ -1,6 +1,6 @@
 /* The plain loop: what one writes first, and what a binary convolution is usually compared with. One image, floats,
- * x [channels][height][width], weights [outputs][channels][kernel][kernel], zero padding, stride 1, y [outputs][height][width].
- * No blocking, no vector instructions but those that the compiler finds, one thread. */
+ * x [channels][height][width], weights [outputs][channels][kernel][kernel], y [outputs][height][width]; zero padding that
+ * keeps the size, stride 1. No blocking, no vector instructions but those that the compiler finds, one thread. */
 void plain_conv2d(const float* x, const float* weights, float* y, int channels, int height, int width, int outputs,
                   int kernel, int padding) {
   for (int output = 0; output < outputs; ++output) {
@@ -12,7 +12,8 @@ void plain_conv2d(const float* x, const float* weights, float* y, int channels, 
             for (int j = 0; j < kernel; ++j) {
               const int r = row + i - padding, c = column + j - padding;
               if (r < 0 || r >= height || c < 0 || c >= width) continue;
-              sum += weights[((output * channels + channel) * kernel + i) * kernel + j] * x[(channel * height + r) * width + c];
+              const float weight = weights[((output * channels + channel) * kernel + i) * kernel + j];
+              sum += weight * x[(channel * height + r) * width + c];
             }
           }
         }

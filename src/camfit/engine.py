@@ -104,7 +104,7 @@ class Engine:
         single = array.shape == one
         if single:
             array = array[None]
-        if array.ndim != 4 or array.shape[1:] != one:
+        if array.ndim != 4 or array.shape[1:] != one or not len(array):
             raise FileError(
                 f"{self.source}: images of shape {list(np.shape(images))}; expected {list(one)} or a batch of them"
             )
@@ -114,8 +114,15 @@ class Engine:
         return outputs[0] if single else outputs
 
     def time(self, image: np.ndarray, runs: int) -> np.ndarray:
-        """Nanoseconds of each of ``runs`` runs on one image, taken inside the engine."""
-        array = np.asarray(image).reshape(self.input_shape)
+        """Nanoseconds of each of ``runs`` runs on one image, taken inside the engine.
+
+        Raises:
+            FileError: the image does not have the network's input shape.
+        """
+        array = np.asarray(image)
+        if array.size != np.prod(self.input_shape):
+            raise FileError(f"{self.source}: an image of shape {list(array.shape)}; expected {list(self.input_shape)}")
+        array = array.reshape(self.input_shape)
         array = array if array.dtype == np.uint8 else array.astype(np.float32)
         return np.asarray(self._engine.time_runs(np.ascontiguousarray(array), runs))
 

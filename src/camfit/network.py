@@ -148,7 +148,9 @@ class Network(nn.Module):
         modes = [(module, module.training) for module in self.modules()]
         self.eval()
         like = next(self.parameters(), torch.empty(0))
-        values = self.values(torch.zeros(1, *self.input_shape, device=like.device, dtype=like.dtype))
-        for module, training in modes:
-            module.training = training
+        try:
+            values = self.values(torch.zeros(1, *self.input_shape, device=like.device, dtype=like.dtype))
+        finally:
+            for module, training in modes:
+                module.training = training
         return {name: tuple(value.shape[1:]) for name, value in values.items()}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor, nn
 
 from camfit.forms import Form
@@ -114,14 +113,3 @@ class Plan:
     def __str__(self) -> str:
         lines = [f"{self.method}: {self.reason}" if self.reason else self.method]
         return "\n".join([*lines, *(f"  {edit}" for edit in self.edits)])
-
-    def same_as(self, other: Plan) -> bool:
-        """True when both hold the same edits with equal tensors."""
-        from camfit.storage import plan_parts
-
-        mine, theirs = plan_parts(self), plan_parts(other)
-        return (
-            mine[0] == theirs[0]
-            and mine[1].keys() == theirs[1].keys()
-            and all(torch.equal(value, theirs[1][name]) for name, value in mine[1].items())
-        )

@@ -75,7 +75,11 @@ def keep_fractions(curves: Curves, sizes: dict[str, int], density: float) -> dic
         middle = (low + high) / 2
         kept = sum(share * sizes[path] for path, share in shares(middle).items())
         low, high = (middle, high) if kept > density * total else (low, middle)
-    chosen = shares(high)
+    # Where curves are flat, the shares jump at one tolerance: the density lies between the two sides of the jump.
+    more, fewer = shares(low), shares(high)
+    most, least = (sum(share * sizes[path] for path, share in side.items()) for side in (more, fewer))
+    part = min(1.0, max(0.0, (density * total - least) / (most - least))) if most > least else 0.0
+    chosen = {path: share + part * (more[path] - share) for path, share in fewer.items()}
     # The curves end at their smallest fraction; what is still too much is taken from all alike.
     kept = sum(share * sizes[path] for path, share in chosen.items())
     factor = min(1.0, density * total / kept)

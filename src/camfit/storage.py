@@ -202,6 +202,11 @@ def plan_parts(plan: Plan) -> tuple[dict[str, Any], dict[str, Tensor]]:
     }
 
 
+def same_plan(a: Plan, b: Plan) -> bool:
+    """True when both hold the same edits with bit-equal tensors."""
+    return plan_bytes(a) == plan_bytes(b)
+
+
 def plan_bytes(plan: Plan) -> bytes:
     """The plan as the content of a safetensors file."""
     return _to_bytes("plan", *plan_parts(plan))

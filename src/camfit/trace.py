@@ -322,7 +322,8 @@ def _adaptive_avg_pool(t: _Tracer, node: torch.fx.Node) -> None:
 
 
 def _mean(t: _Tracer, node: torch.fx.Node) -> None:
-    dims = sorted(d % (len(t.shapes[t.value(node.args[0], node)]) + 1) for d in pair(node.args[1]))
+    axes: Any = node.args[1]
+    dims = sorted(axis % (len(t.shapes[t.value(node.args[0], node)]) + 1) for axis in axes)
     if dims != [2, 3]:
         raise ModelError(f"mean {_where(node)} over dimensions {dims}; camfit expects height and width ([2, 3])")
     t.add(node, nn.AdaptiveAvgPool2d(1), [node.args[0]])

@@ -189,7 +189,7 @@ def train(
     start = 0
     if checkpoint is not None and checkpoint.exists():
         start, history = _restore(checkpoint, network, optimizer)
-    steps_per_epoch = max(1, math.ceil(len(training) / options.batch_size))
+    steps_per_epoch = _steps_per_epoch(len(training), options.batch_size)
     total = options.epochs * steps_per_epoch
     told = saved = time.monotonic()
     for epoch in range(start, options.epochs):
@@ -199,7 +199,8 @@ def train(
             network.train()
             loss_sum = 0.0
             for step in range(steps_per_epoch):
-                chosen = order[step * options.batch_size : (step + 1) * options.batch_size]
+                last_step = step + 1 == steps_per_epoch
+                chosen = order[step * options.batch_size : None if last_step else (step + 1) * options.batch_size]
                 inputs, targets = _augment(training.inputs[chosen], options.augment), training.targets[chosen]
                 rate = _rate(options, epoch * steps_per_epoch + step, total)
                 for group in optimizer.param_groups:
@@ -236,6 +237,11 @@ def train(
 
 
 # -- one step --------------------------------------------------------------------------------------------------
+
+
+def _steps_per_epoch(images: int, batch_size: int) -> int:
+    """Batches of one epoch. A single image that would be left over joins the last one: batch-norm needs two."""
+    return max(1, math.ceil((images - (batch_size > 1)) / batch_size))
 
 
 def _loss(network: Network, inputs: Tensor, targets: Tensor, task: Task, terms: tuple[LossTerm, ...]) -> Tensor:

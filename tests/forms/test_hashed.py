@@ -29,9 +29,7 @@ def test_the_hash_is_xxh32_of_eight_bytes() -> None:
     rng = np.random.default_rng(0)
     rows, columns = rng.integers(0, 2**32, (2, 300), dtype=np.uint32)
     for seed in (0, 1, 2**32 - 1, 2654435761):
-        expected = [
-            xxhash.xxh32_intdigest(struct.pack("<II", i, j), seed) for i, j in zip(rows, columns, strict=True)
-        ]
+        expected = [xxhash.xxh32_intdigest(struct.pack("<II", i, j), seed) for i, j in zip(rows, columns, strict=True)]
         assert xxh32_pairs(rows, columns, seed).tolist() == expected
 
 

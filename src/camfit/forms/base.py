@@ -46,6 +46,14 @@ class Form(nn.Module, ABC):
             PlanError: the two do not go together; names both.
         """
 
+    def zeros(self) -> Tensor | None:
+        """Bool, the weight's shape: entries that are zero and not stored. None for a form that stores every entry."""
+        return None
+
+    def pruned(self, mask: Tensor, stored: Tensor) -> tuple[Form, Tensor] | None:
+        """Form and stored tensor without the entries where ``mask`` is False; None where it can hold no zeros."""
+        return None
+
     def settle(self, stored: Tensor) -> None:
         """Called after every optimiser step; keeps the stored tensor where the form wants it, in place."""
         return

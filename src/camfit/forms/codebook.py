@@ -63,22 +63,24 @@ class Codebook(Form):
         form.origin = self.origin
         return form, stored
 
+    def zeros(self) -> Tensor | None:
+        return self.index < 0
+
+    def pruned(self, mask: Tensor, stored: Tensor) -> tuple[Form, Tensor] | None:
+        return Codebook(torch.where(mask, self.index, torch.full_like(self.index, -1)), self.entries), stored
+
     def after(self, earlier: Form | None, stored: Tensor) -> tuple[Form, Tensor]:
         """Follows a dense, masked or shared weight; entries pruned before stay pruned."""
-        from camfit.forms.masked import Masked
-
-        zero = None
-        if isinstance(earlier, Masked):
-            zero = ~earlier.mask
-        elif isinstance(earlier, Codebook):
-            zero = earlier.index < 0
-        elif earlier is not None:
+        if earlier is None:
+            return self, stored
+        zeros = earlier.zeros()
+        if zeros is None:
             raise self.refuse(
                 earlier, f"a {earlier.name} weight already shares its values in a way that a codebook would lose"
             )
-        if zero is not None and bool((self.index[zero] >= 0).any()):
-            assert earlier is not None
-            raise self.refuse(earlier, f"it would revive {int((self.index[zero] >= 0).sum())} pruned weights")
+        revived = int((self.index[zeros] >= 0).sum())
+        if revived:
+            raise self.refuse(earlier, f"it would revive {revived} pruned weights")
         return self, stored
 
     def settings(self) -> dict[str, int | float | str]:

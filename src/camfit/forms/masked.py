@@ -30,20 +30,18 @@ class Masked(Form):
         form.origin = self.origin
         return form, stored.index_select(dim, index)
 
+    def zeros(self) -> Tensor | None:
+        return ~self.mask
+
+    def pruned(self, mask: Tensor, stored: Tensor) -> tuple[Form, Tensor] | None:
+        return Masked(self.mask & mask), stored
+
     def after(self, earlier: Form | None, stored: Tensor) -> tuple[Form, Tensor]:
         """On a masked weight the two masks join; on a codebook the newly pruned entries lose their index."""
-        from camfit.forms.codebook import Codebook
-
         if earlier is None:
             return self, stored
-        if isinstance(earlier, Masked):
-            joined = Masked(self.mask & earlier.mask)
-            joined.origin = self.origin
-            return joined, stored
-        if isinstance(earlier, Codebook):
-            pruned = Codebook(
-                torch.where(self.mask, earlier.index, torch.full_like(earlier.index, -1)), earlier.entries
-            )
-            pruned.origin = self.origin
-            return pruned, stored
-        raise self.refuse(earlier, f"a {earlier.name} weight has no zeros to store")
+        joined = earlier.pruned(self.mask, stored)
+        if joined is None:
+            raise self.refuse(earlier, f"a {earlier.name} weight has no zeros to store")
+        joined[0].origin = self.origin
+        return joined

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from camfit import _native
 from camfit.forms import Codebook, Hashed, Masked, Sign
@@ -72,9 +71,8 @@ def _codebook(
     Entries are sorted, equal ones joined and unused ones dropped: ascending codebooks are stored by their differences,
     and neighbouring values get neighbouring codes.
     """
-    values = codebook.astype(np.float16).astype(np.float32) if half else codebook.astype(np.float32)
-    if half and not np.isfinite(values).all():
-        values, half = codebook.astype(np.float32), False
+    rounded = _half(codebook) if half else None
+    values, half = codebook.astype(np.float32) if rounded is None else rounded.astype(np.float32), rounded is not None
     alive = index >= 0
     kept, codes = np.unique(values[index[alive]], return_inverse=True)
     ordered = np.full(index.shape, -1, np.int32)
@@ -107,17 +105,14 @@ def _sparse(dense: np.ndarray, coder: str) -> tuple[bytes, dict[str, int]]:
 
 def _vector(weight: Weight, shape: tuple[int, ...], half: bool) -> Payload:
     values = weight.values.float().numpy()
-    if half and bool(np.isfinite(values.astype(np.float16)).all()):
-        return Payload(HALF, shape, values.astype("<f2").tobytes(), {"biases and scales": 2 * values.size})
+    rounded = _half(values) if half else None
+    if rounded is not None:
+        return Payload(HALF, shape, rounded.astype("<f2").tobytes(), {"biases and scales": 2 * values.size})
     return Payload(DENSE, shape, values.astype("<f4").tobytes(), {"biases and scales": values.nbytes})
 
 
-def stored_values(weight: Weight, *, half: bool) -> Tensor:
-    """The values that the engine will compute with, after the rounding that ``half`` brings."""
-    if half and weight.role != "weight":
-        rounded = weight.values.half().float()
-        return rounded if bool(rounded.isfinite().all()) else weight.values
-    if half and isinstance(weight.form, Codebook):
-        assert weight.stored is not None
-        return weight.form(weight.stored.half().float())  # type: ignore[no-any-return]
-    return weight.values
+def _half(values: np.ndarray) -> np.ndarray | None:
+    """The values rounded to binary16; None where one of them is too large for it."""
+    with np.errstate(over="ignore"):
+        rounded = values.astype(np.float16)
+    return rounded if bool(np.isfinite(rounded).all()) else None

@@ -181,14 +181,16 @@ def test_the_engine_gives_torchs_result(options: XnorNet) -> None:
 
 
 def test_a_binary_weight_costs_a_bit_in_the_file() -> None:
-    network = binarized(chain((1, 4, 4), flatten=nn.Flatten(), a=nn.Linear(16, 64), b=nn.Linear(64, 64), c=nn.Linear(64, 2)))
+    network = binarized(
+        chain((1, 4, 4), flatten=nn.Flatten(), a=nn.Linear(16, 64), b=nn.Linear(64, 64), c=nn.Linear(64, 2))
+    )
     packed = pack(network, datasets.Normalisation((1.0,), (0.0,)))
     # Signs, α, and the bias; c's share does not count, b is the only binary layer.
     assert packed.layers["b"] == 64 * 64 // 8 + 4 * 64 + 4 * 64
 
 
 def test_it_learns_digits() -> None:
-    """Two of five layers binary, from scratch, in a few seconds: far above a tenth."""
+    """Three of five layers binary, from scratch, in a few seconds: far above a tenth."""
     digits = datasets.load("digits")
     torch.manual_seed(0)
     network = binarized(trace(digits_cnn.build(digits.input_shape, 10, dropout=0.0), digits.input_shape))

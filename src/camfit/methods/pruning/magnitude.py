@@ -89,13 +89,13 @@ class Magnitude:
 def _dropout_edits(network: Network, densities: dict[str, float]) -> list[Edit]:
     """Weaker dropout in front of each pruned layer that reads a dropout layer's value."""
     edits: list[Edit] = []
-    for node in network.nodes:
-        layer = network.get_submodule(node.layer)
+    for path, layer in network.layers():
         if not isinstance(layer, nn.Dropout) or layer.p == 0:
             continue
-        readers = [densities[c.layer] for c in network.consumers(node.name) if c.layer in densities]
-        if readers:
-            edits.append(Replace(node.layer, nn.Dropout(layer.p * math.sqrt(max(readers)))))
+        readers = [reader.layer for call in network.calls(path) for reader in network.consumers(call.name)]
+        pruned = [densities[reader] for reader in readers if reader in densities]
+        if pruned:
+            edits.append(Replace(path, nn.Dropout(layer.p * math.sqrt(max(pruned)))))
     return edits
 
 
