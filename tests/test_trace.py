@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
 from camfit import zoo
 from camfit.errors import ModelError
@@ -399,7 +400,6 @@ REFUSED: dict[str, tuple[Forward, str]] = {
     "a pool with its own divisor": (lambda x: F.avg_pool2d(x, 2, divisor_override=3), "a divisor of its own"),
     "rows side by side": (lambda x: torch.cat([x, x], 2), "along dimension 2; camfit expects the channels"),
     "soft-max over an image": (lambda x: F.softmax(x, 1), "camfit expects a vector's"),
-    "a linear layer over columns": (
         lambda x: F.linear(x, torch.ones(2, 6)),
         "is computed; camfit expects a parameter|flat",
     ),
@@ -421,6 +421,10 @@ def test_more_refusals() -> None:
         trace(nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect"), SHAPE)
     with pytest.raises(ModelError, match="batch_norm.*camfit expects a parameter"):
         trace(nn.BatchNorm2d(1, track_running_stats=False), SHAPE)
+    with pytest.raises(ModelError, match=r"linear in module '1': input of shape \[4, 6, 6\]; .* a flat vector"):
+        trace(nn.Sequential(nn.Conv2d(1, 4, 3), nn.Linear(6, 2)), SHAPE)
+    with pytest.raises(ModelError, match=r"aten.*in module|unknown op"):
+        trace(parametrizations.weight_norm(nn.Conv2d(1, 1, 3)), SHAPE)
     with pytest.raises(ModelError, match="output is not the value of its last layer"):
         trace(nn.Identity(), SHAPE)
 

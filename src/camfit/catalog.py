@@ -12,16 +12,20 @@ from camfit.errors import RecipeError
 from camfit.method import Entry
 
 
+# In the survey's order.
+FAMILIES = ("distillation", "hashing", "pruning", "quantization", "precision", "binarization")
+
+
 @functools.cache
 def methods() -> MappingProxyType[str, Entry]:
-    """All methods by name, ordered by family as in the package and by row."""
+    """All methods by name, by family in the survey's order, then by row."""
     found: list[Entry] = []
     for module in pkgutil.walk_packages(camfit.methods.__path__, "camfit.methods."):
         if not module.ispkg:
             entry = getattr(importlib.import_module(module.name), "ENTRY", None)
             if isinstance(entry, Entry):
                 found.append(entry)
-    return MappingProxyType({entry.name: entry for entry in sorted(found, key=lambda e: (e.family, e.row))})
+    return MappingProxyType({entry.name: entry for entry in sorted(found, key=_place)})
 
 
 def find(name: str) -> Entry:
@@ -36,3 +40,8 @@ def find(name: str) -> Entry:
     raise RecipeError(
         f"no method {name!r}; expected one of {', '.join(f'{e.name} ({e.row})' for e in methods().values())}"
     )
+
+
+def _place(entry: Entry) -> tuple[int, int]:
+    """By family, then by the row's number (PR3 before PR10)."""
+    return FAMILIES.index(entry.family), int("".join(filter(str.isdigit, entry.row)))
