@@ -24,7 +24,7 @@ from camfit.errors import CamfitError
 from camfit.pack import pack
 from contenders import COMPILE, Contender, compiler_version, contenders
 from engine_page import Figure, Ratio, Report, Row, render
-from interleave import PAUSE_SECONDS, ROUNDS, Times, interleave, ratios
+from interleave import ROUNDS, Times, interleave, ratios
 from machine import Others, this_machine
 from subjects import SEED, Subject, subjects
 
@@ -52,7 +52,6 @@ def measure(seconds: float) -> Report:
         seed=SEED,
         seconds=seconds,
         rounds=ROUNDS,
-        pause_ms=1e3 * PAUSE_SECONDS,
         tolerance=_TOLERANCE,
         machine=machine,
         isa=_isa(),
@@ -98,7 +97,8 @@ def _figure(contender: Contender, error: float, times: Times, baseline: Times) -
         ratio=Ratio(float(middle), float(low), float(high)),
         error=error,
         file_bytes=contender.file_bytes,
-        idle_share=float(np.median(times.idle)),
+        pause_ms=float(np.median([pause.milliseconds for pause in times.pauses])),
+        awake=max(pause.share for pause in times.pauses),
     )
 
 

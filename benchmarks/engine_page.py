@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from interleave import ASLEEP
 from machine import Machine
 
 _QUIET = 0.05  # others' share of the processors' time from which a run is called disturbed
-_IDLE = 0.1  # of a core, from which a pause is called too short
 _TIE = 0.2
 _THREADS = {1: "One thread", 2: "Two threads"}
 _LIMITS = (
@@ -39,7 +39,8 @@ class Figure(msgspec.Struct, frozen=True):
         ratio: to the row's baseline.
         error: largest difference from torch's output, as a share of the largest output.
         file_bytes: of its file; 0 where there is none.
-        idle_share: of a core, used by the process 20 to 30 ms after this contender's blocks.
+        pause_ms: median time after its blocks until the process was idle.
+        awake: the largest share of a core that the process still used at the end of such a pause.
     """
 
     name: str
@@ -49,7 +50,8 @@ class Figure(msgspec.Struct, frozen=True):
     ratio: Ratio
     error: float
     file_bytes: int
-    idle_share: float
+    pause_ms: float
+    awake: float
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -71,7 +73,6 @@ class Report(msgspec.Struct, frozen=True):
     seed: int
     seconds: float
     rounds: int
-    pause_ms: float
     tolerance: float
     machine: Machine
     isa: str
@@ -191,8 +192,8 @@ def _how(report: Report) -> Iterator[str]:
     yield (
         "All engines of a row live in one process and are timed by turns (A B C, B C A, ...). A round gives each one "
         f"block; a row has {report.rounds} rounds and about {report.seconds:g} s of timed calls for each engine. A "
-        "block is 5 ms of calls that do not count, then single calls, each timed by itself from Python, then a pause "
-        f"of {report.pause_ms:.0f} ms. Sessions are made for their row and number of threads, and closed after it."
+        "block is 5 ms of calls that do not count, then single calls, each timed by itself from Python, then a pause. "
+        "Sessions are made for their row and number of threads, and closed after it."
     )
     if any(row.threads > 1 for row in report.rows):
         yield (
@@ -202,7 +203,7 @@ def _how(report: Report) -> Iterator[str]:
         )
     else:
         yield "Two threads were not timed: there was one core only."
-    yield _idle(max((figure.idle_share for figure in figures), default=0.0))
+    yield _asleep(figures)
     yield (
         "Both runtimes are called through their Python bindings at their leanest: camfit's native `Engine.run`, ONNX "
         "Runtime's `run_with_iobinding`, input and output bound beforehand, batch fixed to 1. The row of one ReLU "
@@ -222,11 +223,17 @@ def _how(report: Report) -> Iterator[str]:
     )
 
 
-def _idle(share: float) -> str:
-    measured = f"At the end of the pauses the process used {_percent(share)} of a core (median of the worst engine):"
-    if share > _IDLE:
-        return f"{measured} **threads that wait were not asleep when the next engine's turn came.**"
-    return f"{measured} threads that wait were asleep when the next engine's turn came."
+def _asleep(figures: Sequence[Figure]) -> str:
+    slowest = max(figures, key=lambda figure: figure.pause_ms)
+    awake = max(figure.awake for figure in figures)
+    rule = (
+        "A pause lasts until the threads of the engine before are asleep, for a pool that still spins would hold a "
+        "core that the next engine needs: 20 ms at least, and until the process uses less than "
+        f"{_percent(ASLEEP)} of a core. Pauses were longest after {slowest.name}: {slowest.pause_ms:.0f} ms (median)."
+    )
+    if awake < ASLEEP:
+        return rule
+    return f"{rule} **Some pauses were given up after 0.3 s, with {_percent(awake)} of a core still in use.**"
 
 
 def _ms(value: float) -> str:

@@ -1,9 +1,8 @@
 """Times several calls by turns, so that whatever slows the machine down for a while slows all of them.
 
-A round gives each call one block, in an order that moves on from round to round. A block is a pause, some calls that do
-not count, and then single timed calls. The pause lets the threads of the one before fall asleep: a pool that still
-spins would hold a core that the next one needs. How much processor time the process takes at the end of the pause is
-measured, not assumed.
+A round gives each call one block, in an order that moves on from round to round. A block is some calls that do not
+count, then single timed calls, then a pause. The pause lasts until the threads behind the call have fallen asleep: a
+pool that still spins would hold a core that the next one needs. That is measured, by the processor time of the process.
 """
 
 from __future__ import annotations
@@ -16,18 +15,27 @@ from dataclasses import dataclass
 import numpy as np
 
 ROUNDS = 20
-PAUSE_SECONDS = 0.030
-_WATCHED = 1 / 3  # of the pause, its end
+_SLICE_SECONDS = 0.010
+_LEAST_SLICES, _MOST_SLICES = 2, 30
+ASLEEP = 0.05  # share of a core over a slice of the pause below which nothing spins
 _WARM_UP_SECONDS = 0.005
 _LEAST_CALLS = 2
 
 
 @dataclass(frozen=True)
+class Pause:
+    """How long it took, in milliseconds, and the share of a core that the process still used at its end."""
+
+    milliseconds: float
+    share: float
+
+
+@dataclass(frozen=True)
 class Times:
-    """Milliseconds of every timed call, by block; ``idle``: share of a core in use at the end of the pauses after."""
+    """Milliseconds of every timed call, by block, and the pause after each block."""
 
     blocks: tuple[np.ndarray, ...]
-    idle: tuple[float, ...]
+    pauses: tuple[Pause, ...]
 
     @property
     def all(self) -> np.ndarray:
@@ -43,7 +51,7 @@ class Times:
 def interleave(calls: Sequence[Callable[[], object]], seconds: float, rounds: int = ROUNDS) -> list[Times]:
     """Times each call for about ``seconds``, spread over ``rounds`` blocks; results in the order of ``calls``."""
     blocks: list[list[np.ndarray]] = [[] for _ in calls]
-    idle: list[list[float]] = [[] for _ in calls]
+    pauses: list[list[Pause]] = [[] for _ in calls]
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -51,11 +59,11 @@ def interleave(calls: Sequence[Callable[[], object]], seconds: float, rounds: in
             for step in range(len(calls)):
                 turn = (number + step) % len(calls)
                 blocks[turn].append(_block(calls[turn], seconds / rounds))
-                idle[turn].append(_pause())
+                pauses[turn].append(_pause())
     finally:
         if collecting:
             gc.enable()
-    return [Times(tuple(b), tuple(i)) for b, i in zip(blocks, idle, strict=True)]
+    return [Times(tuple(b), tuple(p)) for b, p in zip(blocks, pauses, strict=True)]
 
 
 def ratios(of: Times, to: Times) -> np.ndarray:
@@ -78,9 +86,14 @@ def _block(call: Callable[[], object], seconds: float) -> np.ndarray:
     return np.array(taken) / 1e6
 
 
-def _pause() -> float:
-    """Sleeps; returns the share of one core that this process's threads used towards the end."""
-    time.sleep(PAUSE_SECONDS * (1 - _WATCHED))
-    used, start = time.process_time(), time.perf_counter()
-    time.sleep(PAUSE_SECONDS * _WATCHED)
-    return (time.process_time() - used) / (time.perf_counter() - start)
+def _pause() -> Pause:
+    """Sleeps until the process uses next to no processor time, or for 0.3 s."""
+    start = time.perf_counter()
+    share = 1.0
+    for number in range(_MOST_SLICES):
+        if number >= _LEAST_SLICES and share < ASLEEP:
+            break
+        used, begin = time.process_time(), time.perf_counter()
+        time.sleep(_SLICE_SECONDS)
+        share = (time.process_time() - used) / (time.perf_counter() - begin)
+    return Pause(1e3 * (time.perf_counter() - start), share)

@@ -5,81 +5,158 @@ import torch
 from torch import Tensor, nn
 
 from camfit.errors import ModelError
-from camfit.forms import Codebook, attach, stored_of
-from camfit.network import INPUT, Network, Node
-from camfit.storage import network_bytes, network_from_bytes
-from camfit.trace import trace
-from networks import inputs, plain, random_network, with_forms
+from camfit.layers import LAYERS, build, describe, kind_of
+from camfit.network import INPUT, Add, Concat, Network, Node
+from networks import inputs, random_network
 
 
-class Awkward(nn.Module):
-    """Its layers are called like the methods of a network."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU())
-        self.values = nn.Linear(3 * 36, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.values(self.layers(x).flatten(1))
-        return y
-
-
-def test_layers_may_be_called_like_a_networks_methods() -> None:
-    model = Awkward().eval()
-    network = trace(model, (1, 8, 8))
-    assert set(network.state_dict()) == set(model.state_dict())
-    assert network.layer("layers.0") is dict(network.layers())["layers.0"]
-    x = inputs(network, 0)
-    assert torch.equal(network(x), model(x))
-    assert torch.equal(network_from_bytes(network_bytes(network), "memory")(x), model(x))
+def residual() -> Network:
+    """conv called twice, the sum of both calls and the input beside it: channels 2 + 2."""
+    torch.manual_seed(0)
+    layers: dict[str, nn.Module] = {
+        "body.conv": nn.Conv2d(2, 2, 3, padding=1),
+        "relu": nn.ReLU(),
+        "add": Add(),
+        "cat": Concat(),
+    }
+    nodes = (
+        Node("a", "body.conv", (INPUT,)),
+        Node("b", "relu", ("a",)),
+        Node("c", "body.conv", ("b",)),
+        Node("d", "add", ("c", "a")),
+        Node("e", "cat", ("d", INPUT)),
+    )
+    return Network(nodes, layers, (2, 4, 4)).eval()
 
 
-def test_a_layer_inside_another_is_refused() -> None:
-    layers: dict[str, nn.Module] = {"fc": nn.Linear(2, 2), "fc.relu": nn.ReLU()}
-    with pytest.raises(ModelError, match=r"layer 'fc\.relu' lies inside layer 'fc'"):
-        Network((Node("fc", "fc", (INPUT,)), Node("fc.relu", "fc.relu", ("fc",))), layers, (2,))
-
-
-def test_shapes_run_in_the_networks_precision_and_keep_each_layers_mode() -> None:
-    network = random_network(11).double().train()
-    for _, layer in network.layers():
-        layer.training = isinstance(layer, nn.ReLU)
-    modes = [module.training for module in network.modules()]
-    shapes = network.shapes()
-    assert shapes[INPUT] == network.input_shape
-    assert [module.training for module in network.modules()] == modes
-    values = network.eval().values(inputs(network, 0, count=2))
-    assert {name: tuple(value.shape[1:]) for name, value in values.items()} == shapes
-
-
-def test_a_clones_weights_may_change_form_without_the_original_losing_its_own() -> None:
-    network = Network((Node("fc", "fc", (INPUT,)),), {"fc": nn.Linear(3, 2)}, (3,))
-    attach(network.layer("fc"), Codebook(torch.zeros(2, 3), 1), torch.ones(1))
-    clone = network.clone()
-    attach(clone.layer("fc"), None, torch.zeros(2, 3))
-    assert torch.equal(network.layer("fc").weight, torch.ones(2, 3))
-    assert torch.equal(clone.layer("fc").weight, torch.zeros(2, 3))
-    assert torch.equal(stored_of(network.layer("fc")), torch.ones(1))
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_a_clone_computes_the_same_and_shares_nothing(seed: int) -> None:
-    network = with_forms(random_network(seed), seed)
-    clone = network.clone()
-    x = inputs(network, seed)
-    assert torch.equal(clone(x), network(x))
+def test_nodes_run_in_order_on_the_values_that_they_name() -> None:
+    network, x = residual(), torch.randn(3, 2, 4, 4)
+    conv = network.layer("body.conv")
     with torch.no_grad():
-        before = network_bytes(network)
+        a = conv(x)
+        c = conv(a.relu())
+        assert torch.equal(network(x), torch.cat([c + a, x], 1))
+        values = network.values(x)
+    assert list(values) == [INPUT, "a", "b", "c", "d", "e"]
+    assert torch.equal(values["c"], c) and torch.equal(values[INPUT], x)
+
+
+def test_the_graph_answers_who_calls_and_who_reads() -> None:
+    network = residual()
+    assert network.layer_paths() == ("body.conv", "relu", "add", "cat")
+    assert [path for path, _ in network.layers()] == ["body.conv", "relu", "add", "cat"]
+    assert [node.name for node in network.calls("body.conv")] == ["a", "c"]
+    assert [node.name for node in network.consumers("a")] == ["b", "d"]
+    assert [node.name for node in network.consumers(INPUT)] == ["a", "e"]
+    assert list(network.weighted()) == ["body.conv"]
+    # A shared layer's parameters are there once.
+    assert sorted(network.state_dict()) == ["body.conv.bias", "body.conv.weight"]
+
+
+def test_shapes_are_those_of_the_values_for_one_image() -> None:
+    network = residual()
+    assert network.shapes() == {INPUT: (2, 4, 4), "a": (2, 4, 4), "b": (2, 4, 4), "c": (2, 4, 4), "d": (2, 4, 4), "e": (4, 4, 4)}
+    for seed in range(20):
+        network = random_network(seed)
+        values = network.values(inputs(network, seed))
+        assert network.shapes() == {name: tuple(value.shape[1:]) for name, value in values.items()}
+
+
+def test_shapes_leave_statistics_and_modes_alone() -> None:
+    layers: dict[str, nn.Module] = {"norm": nn.BatchNorm2d(2), "drop": nn.Dropout(0.5)}
+    network = Network((Node("norm", "norm", (INPUT,)), Node("drop", "drop", ("norm",))), layers, (2, 4, 4)).train()
+    layers["drop"].eval()
+    network.shapes()
+    assert [network.training, layers["norm"].training, layers["drop"].training] == [True, True, False]
+    assert int(layers["norm"].num_batches_tracked) == 0  # type: ignore[arg-type]
+    layers["norm"].num_features = 3
+    broken = network.with_nodes(network.nodes, {"norm": nn.BatchNorm2d(3)}).train()
+    with pytest.raises(RuntimeError):
+        broken.shapes()
+    assert broken.training and all(module.training for _, module in broken.layers())
+
+
+def test_a_clone_shares_nothing() -> None:
+    network = residual()
+    clone = network.clone()
+    with torch.no_grad():
         for parameter in clone.parameters():
-            parameter.add_(1)
-    assert network_bytes(network) == before
+            parameter.zero_()
+    assert all(bool(parameter.any()) for parameter in network.parameters())
+    assert clone.nodes == network.nodes and clone.input_shape == network.input_shape
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_a_plain_module_is_traced_to_the_same_computation(seed: int) -> None:
-    network = random_network(seed)
-    traced = trace(plain(network), network.input_shape)
-    x = inputs(network, seed)
-    assert torch.equal(traced(x), network(x))
-    assert len(traced.nodes) == len(network.nodes)
+def test_rejoined_nodes_keep_the_layers_and_the_mode() -> None:
+    network = residual().train()
+    relu6 = nn.ReLU6()
+    joined = network.with_nodes(network.nodes[:2], {"relu": relu6})
+    assert joined.layer_paths() == ("body.conv", "relu")
+    assert joined.layer("relu") is relu6 and joined.layer("body.conv") is network.layer("body.conv")
+    assert joined.training
+
+
+def test_layers_may_carry_any_name() -> None:
+    names = ["layers", "values", "nodes", "forward", "input_shape", "calls", "weight"]
+    layers: dict[str, nn.Module] = {name: nn.Linear(2, 2) for name in names}
+    chain = [INPUT, *names]
+    network = Network(tuple(Node(b, b, (a,)) for a, b in zip(chain, names, strict=False)), layers, (2,)).eval()
+    x: Tensor = torch.randn(3, 2)
+    expected = x
+    for name in names:
+        expected = layers[name](expected)
+    assert torch.equal(network(x), expected)
+    assert torch.equal(network.clone()(x), expected)
+    assert sorted(network.state_dict()) == sorted(f"{name}.{leaf}" for name in names for leaf in ("bias", "weight"))
+    assert dict(network.layers()) == layers
+
+
+@pytest.mark.parametrize(
+    ("nodes", "message"),
+    [
+        ((Node("a", "relu", ("b",)), Node("b", "relu", (INPUT,))), r"node 'a' .* unknown inputs \['b'\]"),
+        ((Node("a", "conv", (INPUT,)),), r"node 'a' \(layer 'conv'\)"),
+        ((Node("a", "relu", (INPUT,)), Node("a", "relu", ("a",))), "node 'a' .* its name must be new"),
+        ((Node(INPUT, "relu", (INPUT,)),), "node 'input' .* its name must be new"),
+    ],
+)
+def test_nodes_read_earlier_nodes_under_names_of_their_own(nodes: tuple[Node, ...], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        Network(nodes, {"relu": nn.ReLU()}, (1,))
+
+
+def test_layers_stand_side_by_side() -> None:
+    nodes = (Node("a", "block", (INPUT,)), Node("b", "block.relu", ("a",)))
+    with pytest.raises(ModelError, match="layer 'block.relu' lies inside layer 'block'"):
+        Network(nodes, {"block": nn.ReLU(), "block.relu": nn.ReLU()}, (1,))
+
+
+def test_an_unknown_layer_is_named_with_those_that_there_are() -> None:
+    with pytest.raises(ModelError, match="no layer 'conv'; the network has body.conv, relu, add, cat"):
+        residual().layer("conv")
+    # A module on the way to a layer is none.
+    with pytest.raises(ModelError, match="no layer 'body'"):
+        residual().layer("body")
+
+
+# -- the table of layers ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_a_layer_is_its_kind_and_arguments(seed: int) -> None:
+    for _, layer in random_network(seed).layers():
+        kind, arguments = describe(layer)
+        twin = build(kind, arguments)
+        assert describe(twin) == (kind, arguments)
+        assert repr(twin) == repr(layer)
+        twin.load_state_dict(layer.state_dict())
+
+
+def test_every_kind_is_known_by_itself_and_not_by_its_parent() -> None:
+    assert [kind_of(kind.module.__new__(kind.module)) for kind in LAYERS.values()] == list(LAYERS)
+
+
+def test_other_modules_are_refused() -> None:
+    with pytest.raises(ModelError, match="layer of type Sigmoid: camfit knows .*conv2d"):
+        kind_of(nn.Sigmoid())
+    with pytest.raises(ModelError, match="layer kind 'sigmoid': expected one of .*conv2d"):
+        build("sigmoid", {})

@@ -1,7 +1,7 @@
 """Nothing is lost: runs killed with SIGKILL at any moment go on with the same command, and end with the same file.
 
-The commands run in processes that are forked off a server which has imported torch already: starting anew takes seconds.
-Progress is told, and checkpoints are written, at every epoch here, so that moments can be counted in lines.
+The commands run in processes that are forked off a server which has imported torch already: starting anew takes
+seconds. Progress is told at every epoch here, so that moments can be counted in lines, and checkpoints are written often.
 """
 
 from __future__ import annotations
@@ -73,14 +73,16 @@ def serve() -> None:
     torch.set_num_threads(1)
     trace(tiny.net(), (1, 8, 8))
     training = importlib.import_module("camfit.train")
-    vars(training).update(_TELL_EVERY=0.0, _SAVE_EVERY=0.0)
+    vars(training).update(_TELL_EVERY=0.0, _SAVE_EVERY=0.02)
     vars(importlib.import_module("camfit.fit"))["measure"] = functools.partial(measure, seconds=0.005)
     print("ready", flush=True)
-    for job in map(json.loads, sys.stdin):
+    while line := sys.stdin.readline():
+        job = json.loads(line)
         child = os.fork()
         if child == 0:
             _camfit(job["words"], job["log"], job["write"])
         print(child, flush=True)
+        sys.stdin.readline()  # until then it stays a zombie, so that its number is nobody else's
         print(os.waitpid(child, 0)[1], flush=True)
 
 
@@ -130,7 +132,12 @@ class Server:
 
     process: subprocess.Popen[str]
 
-    def _answer(self) -> str:
+    def tell(self, line: str = "") -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+
+    def hear(self) -> str:
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
@@ -142,31 +149,24 @@ class Server:
             write: it kills itself at this file.
         """
         log.unlink(missing_ok=True)
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps({"words": words, "log": str(log), "write": write}) + "\n")
-        self.process.stdin.flush()
-        child = int(self._answer())
+        self.tell(json.dumps({"words": words, "log": str(log), "write": write}))
+        child = int(self.hear())
         if lines is not None:
             _wait_for(child, log, lines)
             os.kill(child, signal.SIGKILL)
-        return os.waitstatus_to_exitcode(int(self._answer()))
+        self.tell()
+        return os.waitstatus_to_exitcode(int(self.hear()))
 
 
 def _wait_for(child: int, log: Path, lines: int) -> None:
-    """Returns when the log has so many lines or the process has ended (it stays a zombie until the server is read)."""
-    while _told(log) < lines and not _ended(child):
+    """Returns when the log has so many lines or the process has ended."""
+    stat = Path(f"/proc/{child}/stat")
+    while _told(log) < lines and stat.read_text().rpartition(")")[2].split()[0] != "Z":
         time.sleep(0.001)
 
 
 def _told(log: Path) -> int:
     return log.read_bytes().count(b"\n") if log.exists() else 0
-
-
-def _ended(child: int) -> bool:
-    try:
-        return Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,7 @@ def server() -> Iterator[Server]:
         [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     )
     found = Server(process)
-    assert found._answer() == "ready"
+    assert found.hear() == "ready"
     yield found
     process.communicate()
 

@@ -141,11 +141,14 @@ class Engine {
   }
 
   nb::list layers() {
-    const std::lock_guard<std::mutex> guard(busy_);
+    std::vector<camfit_layer> layers(camfit_layer_count(engine_));
+    {
+      nb::gil_scoped_release unlocked;
+      const std::lock_guard<std::mutex> guard(busy_);
+      for (size_t i = 0; i < layers.size(); ++i) camfit_layer_at(engine_, i, &layers[i]);
+    }
     nb::list result;
-    for (size_t i = 0; i < camfit_layer_count(engine_); ++i) {
-      camfit_layer layer;
-      camfit_layer_at(engine_, i, &layer);
+    for (const camfit_layer& layer : layers) {
       nb::dict entry;
       entry["name"] = layer.name;
       entry["op"] = layer.op;

@@ -87,11 +87,12 @@ def measure(
         seconds: about how long to time.
     """
     engine = Engine(file, threads=threads)
+    metric = accuracy(engine, split, task)  # first: it says where the images do not fit
     times = milliseconds(engine, split.images[0], seconds)
     layers = engine.layers
     memory = engine.memory
     return Measurement(
-        accuracy=accuracy(engine, split, task),
+        accuracy=metric,
         images=len(split),
         bytes=engine.bytes,
         ms_median=float(np.median(times)),

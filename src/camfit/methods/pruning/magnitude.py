@@ -28,7 +28,8 @@ class Magnitude:
         quality: the threshold in standard deviations, for layers that the two dictionaries do not name.
         qualities: quality by layer.
         keep: fraction of the layer's weights (of all, pruned ones included) to keep, by layer; takes the place of
-        quality. skip: layers to leave alone.
+        quality.
+        skip: layers to leave alone.
         reduce_dropout: apply the paper's eq. 2.
     """
 
