@@ -55,7 +55,14 @@ def test_the_graph_answers_who_calls_and_who_reads() -> None:
 
 def test_shapes_are_those_of_the_values_for_one_image() -> None:
     network = residual()
-    assert network.shapes() == {INPUT: (2, 4, 4), "a": (2, 4, 4), "b": (2, 4, 4), "c": (2, 4, 4), "d": (2, 4, 4), "e": (4, 4, 4)}
+    assert network.shapes() == {
+        INPUT: (2, 4, 4),
+        "a": (2, 4, 4),
+        "b": (2, 4, 4),
+        "c": (2, 4, 4),
+        "d": (2, 4, 4),
+        "e": (4, 4, 4),
+    }
     for seed in range(20):
         network = random_network(seed)
         values = network.values(inputs(network, seed))

@@ -273,7 +273,9 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 KiB; skipped where none can be mounted."""
     place = tmp_path / "disk"
     place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], capture_output=True, check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], capture_output=True, check=False
+    )
     if mounted.returncode:
         pytest.skip("mounting a small file system needs root")
     yield place
@@ -288,7 +290,9 @@ def test_a_full_disk_leaves_the_old_file(tiny_disk: Path) -> None:
     assert path.stat().st_size == 30_000
 
 
-def test_temporary_files_carry_the_suffix_that_cleaners_look_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_temporary_files_carry_the_suffix_that_cleaners_look_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[str] = []
     fsync = os.fsync
     monkeypatch.setattr(os, "fsync", lambda descriptor: (seen.extend(os.listdir(tmp_path)), fsync(descriptor)))

@@ -400,9 +400,6 @@ REFUSED: dict[str, tuple[Forward, str]] = {
     "a pool with its own divisor": (lambda x: F.avg_pool2d(x, 2, divisor_override=3), "a divisor of its own"),
     "rows side by side": (lambda x: torch.cat([x, x], 2), "along dimension 2; camfit expects the channels"),
     "soft-max over an image": (lambda x: F.softmax(x, 1), "camfit expects a vector's"),
-        lambda x: F.linear(x, torch.ones(2, 6)),
-        "is computed; camfit expects a parameter|flat",
-    ),
     "a constant": (lambda x: torch.ones(2, 3), "unknown op aten.ones.default"),
 }
 

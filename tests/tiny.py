@@ -16,8 +16,8 @@ import pytest
 import torch
 from torch import nn
 
-from camfit import cli
-from camfit.data import Dataset, Normalisation, Split
+from camfit import cli, ladder
+from camfit.data import Dataset, Normalisation, Split, to_tensor
 from camfit.measure import measure
 from camfit.train import Train
 
@@ -61,7 +61,8 @@ def write_npz(path: Path, **changes: np.ndarray) -> Path:
     parts = {"train": data.train, "val": data.val, "test": data.test}
     stored = {f"x_{name}": split.images for name, split in parts.items()}
     stored |= {f"y_{name}": split.labels for name, split in parts.items()}
-    np.savez(path, classes=np.array(CLASSES), **(stored | changes))
+    stored["classes"] = np.array(CLASSES)
+    np.savez(path, **(stored | changes))
     return path
 
 
@@ -73,6 +74,19 @@ def net(seed: int = 0) -> nn.Module:
     module = space["build"]((1, 8, 8), len(CLASSES))  # type: ignore[operator]
     assert isinstance(module, nn.Module)
     return module
+
+
+def trained_net(data: Dataset | None = None) -> nn.Module:
+    """The network, trained by a plain loop until it names nearly every image."""
+    found = data or dataset()
+    inputs, targets = to_tensor(found.train.images, found.normalisation), torch.from_numpy(found.train.labels)
+    module = net()
+    optimizer = torch.optim.Adam(module.parameters(), 0.01)
+    for _ in range(40):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(module(inputs), targets).backward()
+        optimizer.step()
+    return module.eval()
 
 
 def write_model(folder: Path, text: str = MODEL_FILE) -> str:
@@ -87,6 +101,12 @@ def measure_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     # The package's attribute of this name is the function.
     module = importlib.import_module("camfit.fit")
     monkeypatch.setattr(module, "measure", functools.partial(measure, seconds=0.005))
+
+
+def climb_briefly(monkeypatch: pytest.MonkeyPatch, rungs: int = 1) -> None:
+    """Lets fit try so many rungs, and train an epoch where it would train fifteen."""
+    monkeypatch.setattr(ladder, "RUNGS", ladder.RUNGS[:rungs])
+    monkeypatch.setattr(ladder.Ladder, "_epochs", lambda _, portions: portions)
 
 
 @dataclass(frozen=True)

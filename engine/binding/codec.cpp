@@ -84,10 +84,10 @@ nb::tuple decode(nb::bytes payload, uint32_t rows, uint32_t columns) {
 void binding::bind_codec(nb::module_& module) {
   module.def("encode_codebook", &encode, nb::arg("index"), nb::arg("codebook"), nb::arg("coder") = "range",
              nb::arg("gap_bits") = 5, nb::arg("half") = false,
-             "Payload of a codebook weight (docs/format.md). index: int32 [rows, columns], -1 for a pruned weight, else\n"
-             "its code; codebook: float32 [entries], rounded to binary16 where half. coder: 'range', or relative indices of\n"
-             "gap_bits bits as 'huffman' codes or plain 'bits'. Returns (payload, dict of the bytes of its indices, codes,\n"
-             "codebook and header). Raises ValueError for what cannot be stored.");
+             "Payload of a codebook weight (docs/format.md). index: int32 [rows, columns], -1 for a pruned weight,\n"
+             "else its code; codebook: float32 [entries], rounded to binary16 where half. coder: 'range', or relative\n"
+             "indices of gap_bits bits as 'huffman' codes or plain 'bits'. Returns (payload, dict of the bytes of its\n"
+             "indices, codes, codebook and header). Raises ValueError for what cannot be stored.");
   module.def("decode_codebook", &decode, nb::arg("payload"), nb::arg("rows"), nb::arg("columns"),
              "The reverse: (index int32 [rows, columns], codebook float32 [entries]). Raises ValueError.");
 }

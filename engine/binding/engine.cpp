@@ -112,7 +112,8 @@ class Engine {
       for (size_t i = 0; i < runs; ++i) {
         const auto begin = std::chrono::steady_clock::now();
         run_one(image, i % images, output.data());
-        times[i] = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - begin).count();
+        const auto taken = std::chrono::steady_clock::now() - begin;
+        times[i] = std::chrono::duration_cast<std::chrono::nanoseconds>(taken).count();
       }
     }
     return nb::ndarray<nb::numpy, int64_t>(times, {runs}, owner);

@@ -1,8 +1,8 @@
 // Loads any bytes and, where they load, runs one image: no input may crash, hang, or allocate past its limit.
 //
-// A checksum stops nearly every blind mutation, so the mutator works on two levels: some inputs are changed as they are,
-// checksums and all; the others are taken apart into sections, weights and payloads, changed there, and put together
-// under correct lengths and checksums, so that the parsing below is reached.
+// A checksum stops nearly every blind mutation, so the mutator works on two levels: some inputs are changed as they
+// are, checksums and all; the others are taken apart into sections, weights and payloads, changed there, and put
+// together under correct lengths and checksums, so that the parsing below is reached.
 //
 //     cmake -S . -B build/fuzz -DCMAKE_CXX_COMPILER=clang++ -DCAMFIT_FUZZ=ON && cmake --build build/fuzz
 //     python engine/fuzz/make_corpus.py build/fuzz/seeds && mkdir -p build/fuzz/corpus

@@ -191,7 +191,8 @@ bool resolve_pool(const Examined& at, Layer* layer) {
     return at.error.malformed("%s: a window lies wholly in the padding", at.who);
   }
   layer->work = saturating_product(layer->out.size(), uint64_t(window.kernel_h) * uint64_t(window.kernel_w));
-  return at.node.op != Op::kAvgPool || set_flag(at, "count_include_pad", at.node.attributes[8], &layer->count_include_pad);
+  if (at.node.op != Op::kAvgPool) return true;
+  return set_flag(at, "count_include_pad", at.node.attributes[8], &layer->count_include_pad);
 }
 
 bool resolve_add(const Examined& at, const Shape& other, Layer* layer) {

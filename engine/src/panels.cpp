@@ -62,7 +62,9 @@ void fill_signs(const MatrixSource& source, int row, size_t columns, float* lane
   Place place{source.kernel, source.cin_group};
   const float alpha = source.alpha[row];
   size_t bit = size_t(row) * columns;
-  for (size_t j = 0; j < columns; ++j, ++bit) lane[place.next()] = source.signs[bit / 8] >> bit % 8 & 1 ? alpha : -alpha;
+  for (size_t j = 0; j < columns; ++j, ++bit) {
+    lane[place.next()] = source.signs[bit / 8] >> bit % 8 & 1 ? alpha : -alpha;
+  }
 }
 
 }  // namespace

@@ -33,8 +33,8 @@ void linear_sparse_values(const Job& job, const float* in, float* out, Range row
                                       : static_cast<const uint32_t*>(all.column) + begin;
     const SparseRows one = {ends, column, all.column16, weights.iota, weights.source.values + begin};
     const Epilogue& epilogue = weights.epilogue;
-    const Epilogue of_row = {epilogue.scale ? epilogue.scale + row : nullptr, epilogue.bias ? epilogue.bias + row : nullptr,
-                             epilogue.activation};
+    const Epilogue of_row = {epilogue.scale ? epilogue.scale + row : nullptr,
+                             epilogue.bias ? epilogue.bias + row : nullptr, epilogue.activation};
     job.engine.kernels->linear_sparse(one, in, of_row, out + row, Range{0, 1});
   }
 }

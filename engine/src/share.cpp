@@ -5,10 +5,11 @@ namespace camfit {
 namespace {
 
 // Handing out and joining a part costs about a microsecond while the workers are awake; a part must be worth it.
-constexpr double kLeastNanoseconds = 3000;
+constexpr double kLeastNanoseconds = 1500;
 
 // A rough guess at the time of a step on one thread, good enough to tell whether sharing pays: nanoseconds of one
 // multiply-accumulate, or of one element, measured with the AVX2 kernels; the plain ones are slower where it matters.
+// Ops that do little more than read count double or more: each thread then finds its input in its own cache.
 double estimated_nanoseconds(const Step& step, uint64_t layer_work, bool plain) {
   const double work = double(layer_work);
   const double in = double(step.window.in.size()), out = double(step.window.out.size());
@@ -16,7 +17,7 @@ double estimated_nanoseconds(const Step& step, uint64_t layer_work, bool plain) 
   switch (step.work) {
     case Work::kConv: return 0.02 * work * slower;
     case Work::kConvExpand: return 0.03 * work * slower;
-    case Work::kDepthwise: return 0.05 * work * slower;
+    case Work::kDepthwise: return 0.1 * work * slower;
     case Work::kLinear: return 0.04 * work * slower;
     case Work::kLinearExpand: return 1.0 * work;
     case Work::kLinearCodebook:
@@ -27,11 +28,11 @@ double estimated_nanoseconds(const Step& step, uint64_t layer_work, bool plain) 
                                   double(step.window.out.width);
     case Work::kBinaryConv: return 0.004 * work * (plain ? 4 : 1);
     case Work::kMaxPool:
-    case Work::kAvgPool: return 0.1 * work * slower;
-    case Work::kCopyChannels: return 0.1 * in;
+    case Work::kAvgPool: return 0.2 * work * slower;
+    case Work::kCopyChannels: return 0.3 * in;
     case Work::kAdd:
     case Work::kActivation:
-    case Work::kAffine: return 0.15 * out;
+    case Work::kAffine: return 0.4 * out;
     case Work::kGlobalAvgPool:
     case Work::kFlatten:
     case Work::kSoftmax: break;  // not shared

@@ -115,7 +115,9 @@ bool hold_sparse(const Holder& at, bool linear, bool depthwise, HeldWeights* out
   uint32_t* columns32 = nullptr;
   uint32_t entries = 0;
   MatrixSource& source = out->source;
-  if (!read_codebook(at, weight.payload + kHead, positions, &source, &columns32, &entries, &out->nonzeros)) return false;
+  if (!read_codebook(at, weight.payload + kHead, positions, &source, &columns32, &entries, &out->nonzeros)) {
+    return false;
+  }
   if (entries != 1 || source.sparse.codebook[0] != 1.0f) {
     return at.error.malformed("%s: the positions of form sparse have another codebook than the one value 1", at.who);
   }

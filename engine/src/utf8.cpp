@@ -7,7 +7,10 @@ bool utf8_valid(const uint8_t* text, size_t length) {
   while (at < length) {
     const uint8_t lead = text[at++];
     if (lead < 0x80) continue;
-    const int more = lead >= 0xC2 && lead <= 0xDF ? 1 : (lead & 0xF0) == 0xE0 ? 2 : lead >= 0xF0 && lead <= 0xF4 ? 3 : 0;
+    const int more = lead >= 0xC2 && lead <= 0xDF   ? 1
+                     : lead >= 0xE0 && lead <= 0xEF ? 2
+                     : lead >= 0xF0 && lead <= 0xF4 ? 3
+                                                    : 0;
     if (more == 0 || length - at < size_t(more)) return false;
     // The second byte excludes longer-than-needed forms, surrogates and what lies past U+10FFFF.
     const uint8_t low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;

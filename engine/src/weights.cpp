@@ -11,7 +11,9 @@ namespace {
 
 bool finite(const uint8_t* values, uint64_t count, int bytes) {
   for (uint64_t i = 0; i < count; ++i, values += bytes) {
-    if (bytes == 2 ? (load_u16(values) & 0x7C00) == 0x7C00 : (load_u32(values) & 0x7F800000) == 0x7F800000) return false;
+    const bool all_ones = bytes == 2 ? (load_u16(values) & 0x7C00) == 0x7C00
+                                     : (load_u32(values) & 0x7F800000) == 0x7F800000;  // of the exponent
+    if (all_ones) return false;
   }
   return true;
 }
@@ -80,7 +82,8 @@ bool check_signs(const Holder& at, const uint8_t* signs) {
 
 // Row-major bits -> words of 64 channels per kernel position, and α into the epilogue's scale.
 bool hold_binary(const Holder& at, const float* alpha, const uint8_t* signs, HeldWeights* out) {
-  const size_t cout = size_t(out->source.cout), cin = size_t(out->source.cin_group), kernel = size_t(out->source.kernel);
+  const size_t cout = size_t(out->source.cout), cin = size_t(out->source.cin_group);
+  const size_t kernel = size_t(out->source.kernel);
   const size_t words_of_pixel = (cin + 63) / 64;
   uint64_t* words = at.allocator.take<uint64_t>(uint64_t(cout) * kernel * words_of_pixel);
   float* scale = at.allocator.take<float>(cout);
@@ -107,7 +110,8 @@ bool hold_sign(const Holder& at, bool binary, bool depthwise, HeldWeights* out) 
   const Weight& weight = *at.layer.weight;
   const uint8_t* signs = weight.payload + 4 * size_t(weight.rows());
   const float* alpha = nullptr;
-  if (!check_signs(at, signs) || !read_floats(at, "scale of a sign", weight.payload, weight.rows(), &alpha)) return false;
+  if (!check_signs(at, signs)) return false;
+  if (!read_floats(at, "scale of a sign", weight.payload, weight.rows(), &alpha)) return false;
   out->source.alpha = alpha;
   out->source.signs = signs;
   if (binary || at.mode == CAMFIT_SPEED || depthwise) {

@@ -117,7 +117,8 @@ void test_every_memory_limit(const Bytes& file, camfit_mode mode) {
     limits.memory = limit;
     char why[CAMFIT_ERROR_BYTES];
     const camfit_status status = load_engine(file.data(), file.size(), &options, limits, &engine, why);
-    CHECK(status == (limit < peak ? CAMFIT_OUT_OF_MEMORY : CAMFIT_OK), "limit %d of %d: %s", int(limit), int(peak), why);
+    const camfit_status expected = limit < peak ? CAMFIT_OUT_OF_MEMORY : CAMFIT_OK;
+    CHECK(status == expected, "limit %d of %d: %s", int(limit), int(peak), why);
     CHECK((engine != nullptr) == (status == CAMFIT_OK), "limit %d", int(limit));
     if (engine) CHECK(engine->allocator.peak() <= limit, "limit %d", int(limit));
     camfit_free(engine);

@@ -1,5 +1,5 @@
-// Damage beneath correct checksums: whatever a byte of a section is changed to, the file is refused or runs. Meant for a
-// build with CAMFIT_SANITIZE, where a read or write out of bounds ends the test.
+// Damage beneath correct checksums: whatever a byte of a section is changed to, the file is refused or runs. Meant for
+// a build with CAMFIT_SANITIZE, where a read or write out of bounds ends the test.
 #include <vector>
 
 #include "checks.h"
@@ -66,7 +66,9 @@ void test_shortened_sections(const camfit_test::NetworkBuilder& net) {
 // Whole files at the end of a heap block, so that a sanitizer sees a read past them.
 void test_cut_and_flipped_files(const camfit_test::NetworkBuilder& net) {
   const Bytes file = net.file();
-  for (size_t size = 0; size < file.size(); ++size) load_and_run(Bytes(file.begin(), file.begin() + long(size)), CAMFIT_SPEED);
+  for (size_t size = 0; size < file.size(); ++size) {
+    load_and_run(Bytes(file.begin(), file.begin() + long(size)), CAMFIT_SPEED);
+  }
   CHECK(loaded == 0, "%d cut files were loaded", loaded);
   for (size_t i = 0; i < file.size(); ++i) {
     Bytes flipped = file;

@@ -11,7 +11,6 @@ import camfit.methods
 from camfit.errors import RecipeError
 from camfit.method import Entry
 
-
 # In the survey's order.
 FAMILIES = ("distillation", "hashing", "pruning", "quantization", "precision", "binarization")
 

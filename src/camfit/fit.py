@@ -30,7 +30,7 @@ from camfit.recipe import Recipe
 from camfit.run import Record, Run
 from camfit.storage import load_network, network_bytes, write_atomically, write_json
 from camfit.tasks import Task, classification
-from camfit.train import Augment, Progress, Train, evaluate, fitting_threads, quiet
+from camfit.train import Progress, Train, evaluate, fitting_threads, quiet
 
 MODEL_FILE = "model.camfit"
 ORIGINAL_FILE = "original.camfit"
@@ -109,7 +109,7 @@ def fit(
         baseline = job.run.value(
             "baseline", lambda: {"validation": accuracy(Engine(job.original.data), job.dataset.val, job.task)}
         )["validation"]
-        ladder = Ladder(original, job.dataset, job.workshop, job.run, budget, baseline, threads, job.info, job.augment)
+        ladder = Ladder(original, job.dataset, job.workshop, job.run, budget, baseline, threads, job.info, job.training)
         climb = ladder.climb()
         return climb.best.network, climb.best.packed, _climb_record(climb, baseline)
 
@@ -156,7 +156,7 @@ class _Job:
     run: Run
     original: Packed
     info: dict[str, object]
-    augment: Augment
+    training: Train
 
 
 _Search = Callable[[Network, _Job], tuple[Network, Packed, Record]]
@@ -205,7 +205,7 @@ def _work(
             info["pixels"] = "float32"  # else uint8, as image files have them
         packed_original = pack(original, dataset.normalisation, info=info)
         packed_original.save(run.path / ORIGINAL_FILE)
-        job = _Job(dataset, task, workshop, run, packed_original, info, (training or model.training).augment)
+        job = _Job(dataset, task, workshop, run, packed_original, info, training or model.training)
         network, packed, found = search(original, job)
         file = packed.save(run.path / MODEL_FILE)
         write_atomically(run.path / "model.safetensors", network_bytes(network))

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+import msgspec
 import numpy as np
 from torch import nn
 
@@ -29,7 +30,7 @@ from camfit.recipe import JoinedTerm, Recipe, Rewrite
 from camfit.run import Record, Run
 from camfit.sensitivity import Curves, keep_fractions, sensitivity
 from camfit.surgery import apply
-from camfit.train import Augment, Train
+from camfit.train import Train
 
 # (fraction of weights kept, codebook bits of convolutions, of linear layers)
 RUNGS = (
@@ -91,7 +92,7 @@ class Climb:
 
 @dataclass(frozen=True)
 class Ladder:
-    """One search. ``baseline``: the original's validation metric on the engine; ``augment``: of every training."""
+    """One search. ``baseline``: validation metric of the original on the engine; ``training``: how that was trained."""
 
     original: Network
     dataset: Dataset
@@ -101,7 +102,7 @@ class Ladder:
     baseline: float
     threads: int
     info: dict[str, object]
-    augment: Augment
+    training: Train
 
     # -- what a limit says ---------------------------------------------------------------------------------------
 
@@ -221,13 +222,18 @@ class Ladder:
         return (JoinedTerm("soft-targets", {"temperature": 4.0, "alpha": 0.5}),)
 
     def _epochs(self, portions: int) -> int:
-        """Epochs of some portions: one is an epoch of a large set, up to 15 (about 200 batches) of a small one."""
+        """Epochs of some portions: one is an epoch of a large set, up to 10 (about 200 batches) of a small one."""
         batches = max(1, round(len(self.workshop.training) / 128))
-        return portions * min(15, max(1, round(200 / batches)))
+        return portions * min(10, max(1, round(200 / batches)))
 
     def _recovery(self, portions: int) -> Train:
         """Training between rewrites, with the L2 that makes the next round's small weights smaller."""
-        return Train(self._epochs(portions), 0.02, weight_decay=1e-4, augment=self.augment)
+        return Train(self._epochs(portions), 0.02, weight_decay=1e-4, augment=self.training.augment)
+
+    def _rewound(self, portions: int) -> Train:
+        """Long training at the rates of the original, which beats low ones (Renda, Frankle, Carbin, ICLR 2020)."""
+        rate = self.training.learning_rate
+        return msgspec.structs.replace(self._recovery(portions), learning_rate=rate, schedule="one-cycle")
 
     def _rung(
         self, name: str, source: Network, shape: tuple[float, int, int], curves: Curves
@@ -254,7 +260,7 @@ class Ladder:
         size = len(pack(network, self.dataset.normalisation, info=self.info, half=True).data)
         if self.budget.max_size is None or size <= _HOPELESS * self.budget.max_size:
             # A centroid's gradient is a sum over thousands of weights: Adam's steps do not grow with their number.
-            learning = Train(self._epochs(portions), 3e-4, optimizer="adam", augment=self.augment)
+            learning = Train(self._epochs(portions), 3e-4, optimizer="adam", augment=self.training.augment)
             tune = Recipe(name, (learning,), self._terms)
             network, tuned = execute(
                 tune, network, self.workshop, self.run, prefix=f"{name}-tune-", teacher=self.original
@@ -268,7 +274,7 @@ class Ladder:
         shape = next(
             ((best.density, c, n) for d, c, n in RUNGS if d <= best.density * 1.0001), (best.density, *RUNGS[-1][1:])
         )
-        longer = Recipe(name, (self._recovery(14),), self._terms)
+        longer = Recipe(name, (self._rewound(14),), self._terms)
         trained, way = execute(longer, thin, self.workshop, self.run, prefix=f"{name}-prune-", teacher=self.original)
         candidate, shared = self._share(name, trained, shape, 5)
         return candidate, way, shared

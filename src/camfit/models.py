@@ -97,7 +97,8 @@ def load(source: ModelSource, dataset: Dataset, *, weights: str | Path | None = 
         if isinstance(source, nn.Module):
             module = copy.deepcopy(module)
         load_weights(module, Path(weights))
-    network = trace(module, shape)
+    with torch.random.fork_rng(devices=[]):  # a layer draws weights as it is built, if only to be given others
+        network = trace(module, shape)
     if not network.weighted():
         raise ModelError(f"model {name!r}: has no convolution and no linear layer; there is nothing to compress")
     outputs = network.shapes()[network.nodes[-1].name]

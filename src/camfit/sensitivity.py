@@ -7,6 +7,7 @@ import math
 import torch
 
 from camfit.errors import BudgetError
+from camfit.forms import attach, stored_of, weight_of
 from camfit.network import Network
 from camfit.tasks import Task
 from camfit.train import Samples, evaluate
@@ -39,8 +40,9 @@ def sensitivity(network: Network, samples: Samples, task: Task, macs: int, seed:
     curves: Curves = {}
     for path in layers:
         trial = network.clone()
-        weight = trial.weighted()[path].weight
-        assert isinstance(weight, torch.Tensor)
+        layer = trial.layer(path)
+        attach(layer, None, weight_of(layer))  # dense, whatever form it has, so that any weight can go
+        weight = stored_of(layer)
         order = weight.detach().abs().flatten().argsort(descending=True, stable=True)
         curves[path] = [(1.0, whole)]
         for fraction in FRACTIONS:

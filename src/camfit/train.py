@@ -336,6 +336,7 @@ def _restore(path: Path, network: Network, optimizer: torch.optim.Optimizer) -> 
         optimizer.load_state_dict(state["optimizer"])
         return state["epochs"], History(list(state["loss"]), list(state["validation"]))
     except Exception as error:
+        # Torch's own text advises loading without weights_only, which is the last thing to do with a damaged file.
         raise RunError(
-            f"{path}: not a usable checkpoint ({type(error).__name__}: {error}); delete it to train this step anew"
+            f"{path}: not a usable checkpoint ({type(error).__name__}); delete it to train this step anew"
         ) from error

@@ -77,7 +77,7 @@ def _codebook(
     kept, codes = np.unique(values[index[alive]], return_inverse=True)
     ordered = np.full(index.shape, -1, np.int32)
     ordered[alive] = codes.reshape(-1)
-    entries = kept if kept.size else np.zeros(1, np.float32)
+    entries = kept if kept.size else values[:1]  # all pruned: a codebook still holds one value
     data, sizes = _native.encode_codebook(ordered, entries, coder, gap_bits, half)
     parts = {
         "codes": sizes["codes"],

@@ -1,7 +1,8 @@
 """A small net of SqueezeNet's Fire modules: squeeze by 1x1, expand by 1x1 and 3x3, concatenate.
 
 After Iandola et al., "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and < 0.5 MB model size", 2016; five
-modules for images of about 32x32. 59,026 weights for 3 channels and 10 classes.
+modules for images of about 32x32; 59,706 weights for 3 channels and 10 classes. The paper has no batch norm; without it
+the narrow squeeze layers die at useful learning rates.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from camfit.errors import ModelError
-from camfit.zoo.layers import check, he_initialised
+from camfit.zoo.layers import check, conv_bn, he_initialised
 from camfit.zoo.training import Training
 
 TRAINING = Training(epochs=20, learning_rate=0.04, weight_decay=2e-4)
@@ -21,16 +22,18 @@ class Fire(nn.Module):
 
     def __init__(self, inputs: int, squeeze: int, expand: int) -> None:
         super().__init__()
-        self.squeeze = nn.Conv2d(inputs, squeeze, 1)
+        self.squeeze, self.squeeze_bn = conv_bn(inputs, squeeze, 1)
         self.squeeze_relu = nn.ReLU()
-        self.expand1x1 = nn.Conv2d(squeeze, expand, 1)
+        self.expand1x1, self.expand1x1_bn = conv_bn(squeeze, expand, 1)
         self.expand1x1_relu = nn.ReLU()
-        self.expand3x3 = nn.Conv2d(squeeze, expand, 3, padding=1)
+        self.expand3x3, self.expand3x3_bn = conv_bn(squeeze, expand, 3)
         self.expand3x3_relu = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.squeeze_relu(self.squeeze(x))
-        return torch.cat([self.expand1x1_relu(self.expand1x1(x)), self.expand3x3_relu(self.expand3x3(x))], dim=1)
+        x = self.squeeze_relu(self.squeeze_bn(self.squeeze(x)))
+        one = self.expand1x1_relu(self.expand1x1_bn(self.expand1x1(x)))
+        three = self.expand3x3_relu(self.expand3x3_bn(self.expand3x3(x)))
+        return torch.cat([one, three], dim=1)
 
 
 class FireSmall(nn.Module):
@@ -38,7 +41,7 @@ class FireSmall(nn.Module):
 
     def __init__(self, channels: int, classes: int, width: int, dropout: float) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, 2 * width, 3, padding=1)
+        self.conv1, self.bn1 = conv_bn(channels, 2 * width, 3)
         self.relu1 = nn.ReLU()
         self.pool1 = nn.MaxPool2d(2)
         self.fire2 = Fire(2 * width, width // 2, 2 * width)
@@ -53,7 +56,7 @@ class FireSmall(nn.Module):
         self.flatten = nn.Flatten()
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.pool1(self.relu1(self.conv1(x)))
+        x = self.pool1(self.relu1(self.bn1(self.conv1(x))))
         x = self.pool3(self.fire3(self.fire2(x)))
         x = self.fire6(self.fire5(self.fire4(x)))
         logits: Tensor = self.flatten(self.pool7(self.conv7(self.dropout(x))))
