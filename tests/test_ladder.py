@@ -26,7 +26,7 @@ from camfit.run import Run
 from camfit.surgery import apply
 from camfit.tasks import classification
 from camfit.trace import trace
-from camfit.train import quiet
+from camfit.train import Train, quiet
 
 Shape = tuple[float, int, int]
 FIRST = RUNGS[0][0]
@@ -75,7 +75,7 @@ def climb(monkeypatch: pytest.MonkeyPatch, budget: Budget, landscape: Landscape,
 def _ladder(original: Any, budget: Budget, run: Any = None, baseline: float = 0.9) -> Ladder:
     data = tiny.dataset()
     workshop = Workshop.of(data, classification(), 0, quiet)
-    return Ladder(original, data, workshop, run, budget, baseline, 1, {}, "none")
+    return Ladder(original, data, workshop, run, budget, baseline, 1, {}, Train(epochs=1, learning_rate=0.02))
 
 
 def _bytes(density: float) -> int:

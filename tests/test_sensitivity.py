@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 import random
 
@@ -39,7 +40,7 @@ def random_curve(chosen: random.Random) -> list[tuple[float, float]]:
 
 def loss_at(curve: list[tuple[float, float]], fraction: float) -> float:
     """Interpolated on the fraction's logarithm."""
-    for (before, high), (after, low) in zip(curve, curve[1:], strict=False):
+    for (before, high), (after, low) in itertools.pairwise(curve):
         if fraction >= after:
             part = math.log(before / fraction) / math.log(before / after)
             return curve[0][1] - (high + part * (low - high))

@@ -219,8 +219,12 @@ def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     for data in (b"first", b"", b"x" * 100_000):
         write_atomically(path, data)
         assert path.read_bytes() == data
-    assert os.listdir(path.parent) == ["file"]
+    assert listed(path.parent) == ["file"]
     assert path.stat().st_mode & 0o777 == 0o644
+
+
+def listed(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
 
 
 def assert_old_content_stays(path: Path, data: bytes, why: str) -> None:
@@ -228,7 +232,7 @@ def assert_old_content_stays(path: Path, data: bytes, why: str) -> None:
     with pytest.raises(RunError, match=f"{path.name}: cannot write {len(data):,} bytes: .*{why}"):
         write_atomically(path, data)
     assert path.read_bytes() == before
-    assert sorted(os.listdir(path.parent)) == [path.name], "a temporary file was left behind"
+    assert listed(path.parent) == [path.name], "a temporary file was left behind"
 
 
 @pytest.mark.parametrize("name", ["fsync", "fdopen", "write"])
@@ -262,7 +266,7 @@ def test_a_name_that_cannot_be_taken_leaves_no_temporary_file(tmp_path: Path) ->
     (tmp_path / "taken").mkdir()
     with pytest.raises(RunError, match="taken: cannot write 3 bytes: Is a directory"):
         write_atomically(tmp_path / "taken", b"new")
-    assert os.listdir(tmp_path) == ["taken"]
+    assert listed(tmp_path) == ["taken"]
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(RunError, match="cannot write 3 bytes: (Not a directory|File exists)"):
         write_atomically(tmp_path / "file" / "below", b"new")
@@ -295,6 +299,6 @@ def test_temporary_files_carry_the_suffix_that_cleaners_look_for(
 ) -> None:
     seen: list[str] = []
     fsync = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda descriptor: (seen.extend(os.listdir(tmp_path)), fsync(descriptor)))
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (seen.extend(listed(tmp_path)), fsync(descriptor)))
     write_atomically(tmp_path / "file", b"data")
     assert len(seen) == 1 and seen[0].startswith(".file.") and seen[0].endswith(TEMPORARY)

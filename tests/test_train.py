@@ -1,57 +1,26 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from camfit import train as module
-from camfit.errors import RunError, TrainingError
-from camfit.forms import Codebook, Hashed, Masked, Sign, attach, stored_of
-from camfit.layers import BinaryConv2d
+from camfit.errors import TrainingError
+from camfit.forms import stored_of
 from camfit.network import Network
 from camfit.storage import network_bytes
 from camfit.tasks import Task, classification
 from camfit.train import Samples, State, Train, evaluate, fitting_threads, predict, train
 from methods.chain import chain, linear
+from training import data, every_form
 
 STEEP = Task("steep", "mean", loss=lambda outputs, _: outputs.mean(), metric=lambda outputs, _: 0.0)
 FLAT = Task("flat", "none", loss=lambda outputs, _: 0 * outputs.sum(), metric=lambda outputs, _: 0.0)
-
-
-def data(count: int = 40, seed: int = 0) -> Samples:
-    generator = torch.Generator().manual_seed(seed)
-    inputs = torch.randn(count, 2, 6, 6, generator=generator)
-    return Samples(inputs, torch.randint(0, 3, (count,), generator=generator))
-
-
-def every_form() -> Network:
-    """Batch-norm, dropout, and a layer in each form."""
-    torch.manual_seed(0)
-    network = chain(
-        (2, 6, 6),
-        conv=nn.Conv2d(2, 4, 3, padding=1),
-        norm=nn.BatchNorm2d(4),
-        binary=BinaryConv2d(4, 4, (3, 3)),
-        drop=nn.Dropout2d(0.2),
-        masked=nn.Conv2d(4, 4, 1),
-        relu=nn.ReLU(),
-        flatten=nn.Flatten(),
-        hashed=nn.Linear(64, 8),
-        shared=nn.Linear(8, 8),
-        dropout=nn.Dropout(0.3),
-        dense=nn.Linear(8, 3),
-    )
-    attach(network.layer("binary"), Sign(), torch.randn(4, 4, 3, 3).clamp(-1, 1))
-    attach(network.layer("masked"), Masked(torch.rand(4, 4, 1, 1) < 0.5), torch.randn(4, 4, 1, 1))
-    attach(network.layer("hashed"), Hashed((8, 64), 50, 3), torch.randn(50) / 8)
-    attach(network.layer("shared"), Codebook(torch.randint(-1, 4, (8, 8)), 4), torch.randn(4) / 3)
-    return network
 
 
 def line() -> Network:
@@ -83,67 +52,7 @@ def steps(options: Train, count: int) -> list[float]:
     network, watch = line(), Watch()
     train(network, ones(count), ones(1), STEEP, options, terms=(watch,))
     places = [*watch.weights, float(stored_of(network.layer("fc")).detach())]
-    return [(a - b) / options.learning_rate for a, b in zip(places, places[1:], strict=False)]
-
-
-# -- resuming --------------------------------------------------------------------------------------------------
-
-
-class Killed(Exception):
-    pass
-
-
-def run(options: Train, checkpoint: Path | None, kill: int = 0) -> tuple[bytes, list[float], list[float]]:
-    """(network, losses, validation) after training; ``kill`` ends the process, so to speak, after that many epochs."""
-    network = every_form()
-    torch.manual_seed(1234 + kill)  # what the process drew before must not matter
-
-    def progress(message: str) -> None:
-        if kill and f"epoch {kill + 1}/" in message:
-            raise Killed
-
-    history = train(
-        network, data(), data(20, 1), classification(), options, seed=5, checkpoint=checkpoint, progress=progress
-    )
-    return network_bytes(network), history.loss, history.validation
-
-
-@pytest.mark.parametrize("schedule", ["constant", "cosine", "one-cycle"])
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_a_killed_run_ends_with_the_same_bits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str, schedule: str
-) -> None:
-    monkeypatch.setattr(module, "_SAVE_EVERY", 0.0)
-    monkeypatch.setattr(module, "_TELL_EVERY", 0.0)
-    options = Train(5, 0.02, 16, optimizer, schedule=schedule, augment="flip-shift", clip=1.0)  # type: ignore[arg-type]
-    undisturbed = run(options, None)
-    checkpoint = tmp_path / "checkpoint.pt"
-    for kill in (2, 3):
-        with pytest.raises(Killed):
-            run(options, checkpoint, kill)
-        assert checkpoint.exists()
-    assert run(options, checkpoint) == undisturbed
-    assert len(undisturbed[1]) == len(undisturbed[2]) == 5
-
-
-def test_seeds_differ_and_leave_torchs_own_numbers_alone() -> None:
-    results = []
-    for seed in (1, 1, 2):
-        network = every_form()
-        torch.manual_seed(7)
-        train(network, data(), data(), classification(), Train(1, 0.05, 16), seed=seed)
-        assert float(torch.rand(())) == float(torch.rand((), generator=torch.Generator().manual_seed(7)))
-        results.append(network_bytes(network))
-    assert results[0] == results[1] != results[2]
-
-
-def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "checkpoint.pt"
-    path.write_bytes(b"not a checkpoint")
-    with pytest.raises(
-        RunError, match=r"checkpoint.pt: not a usable checkpoint \(UnpicklingError\); delete it to train this step anew"
-    ):
-        run(Train(1), path)
+    return [(a - b) / options.learning_rate for a, b in itertools.pairwise(places)]
 
 
 # -- the loss --------------------------------------------------------------------------------------------------
@@ -231,7 +140,7 @@ def test_every_image_comes_once_an_epoch_in_an_order_of_its_own() -> None:
     train(line(), samples, samples, FLAT, Train(3, batch_size=4), terms=(watch,), seed=1)
     batches = [state.targets.tolist() for state in watch.states]
     assert [len(batch) for batch in batches] == [4, 4, 2] * 3
-    epochs = [sum(batches[start : start + 3], []) for start in (0, 3, 6)]
+    epochs = [[label for batch in batches[start : start + 3] for label in batch] for start in (0, 3, 6)]
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 3
     assert all(torch.equal(state.inputs[:, 0], state.targets.float()) for state in watch.states)

@@ -12,7 +12,6 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from contract.subjects import MODELS, PLANNERS, planner, small_network
 
 from camfit.data import Normalisation, to_tensor
 from camfit.engine import Engine
@@ -21,6 +20,7 @@ from camfit.method import Calibration
 from camfit.network import Network
 from camfit.pack import CODERS, pack
 from camfit.surgery import apply
+from contract.subjects import MODELS, PLANNERS, planner, small_network
 from engine.run import ISAS, MODES
 from networks import Allowed, inputs, random_network, with_forms
 

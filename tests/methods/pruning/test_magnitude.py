@@ -62,6 +62,11 @@ def test_pruned_weights_stay_pruned_in_later_rounds() -> None:
     assert masked_layers(network) == ("fc1", "fc2")
 
 
+def test_a_weight_that_is_zero_already_counts_as_pruned() -> None:
+    form = form_of(pruned(one(0.0, 1.0, -1.0), Magnitude(quality=0.0)).layer("fc"))
+    assert isinstance(form, Masked) and form.mask.tolist() == [[False, True, True]]
+
+
 @pytest.mark.parametrize("share", [0.001, 0.1, 0.333, 0.5, 0.99, 1.0])
 def test_a_fraction_to_keep_is_exact_and_keeps_the_largest(share: float) -> None:
     network = perceptron()
