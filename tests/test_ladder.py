@@ -17,6 +17,7 @@ import tiny
 from camfit import ladder as ladders
 from camfit.budget import Budget
 from camfit.engine import Engine
+from camfit.errors import TrainingError
 from camfit.execute import Workshop
 from camfit.ladder import BISECTIONS, RUNGS, WHOLE, Candidate, Climb, Ladder
 from camfit.methods.pruning.l1_filters import L1Filters
@@ -49,7 +50,7 @@ class Landscape:
         return Candidate(name, None, Packed(data, {}, {}), density, self.metric(density) + gained, self.ms)  # type: ignore[arg-type]
 
 
-def climb(monkeypatch: pytest.MonkeyPatch, budget: Budget, landscape: Landscape, baseline: float = 0.9) -> Climb:
+def climb(monkeypatch: pytest.MonkeyPatch, budget: Budget, landscape: Landscape, polish: Any = None) -> Climb:
     """The climb over a landscape instead of networks. A network is played by its way: the rungs that made it."""
 
     def rung(
@@ -58,7 +59,7 @@ def climb(monkeypatch: pytest.MonkeyPatch, budget: Budget, landscape: Landscape,
         way = f"{source}>{name}"
         return way, landscape.candidate(name, shape[0]), [{"name": f"{way} prune"}], [{"name": f"{name} share"}]
 
-    def polish(_: Ladder, best: Candidate, thin: str) -> tuple[Candidate, list[Any], list[Any]]:
+    def polished(_: Ladder, best: Candidate, thin: str) -> tuple[Candidate, list[Any], list[Any]]:
         assert thin.endswith(best.name)
         return landscape.candidate("final", best.density), [{"name": f"{thin} more"}], [{"name": "final share"}]
 
@@ -68,14 +69,14 @@ def climb(monkeypatch: pytest.MonkeyPatch, budget: Budget, landscape: Landscape,
     monkeypatch.setattr(Ladder, "_curves", lambda _, network: {})
     monkeypatch.setattr(Ladder, "_slim", lambda _: ("slim", [{"name": "slimmed"}]))
     monkeypatch.setattr(Ladder, "_rung", rung)
-    monkeypatch.setattr(Ladder, "_polish", polish)
-    return _ladder("original", budget, baseline=baseline).climb()
+    monkeypatch.setattr(Ladder, "_polish", polish or polished)
+    return _ladder("original", budget).climb()
 
 
-def _ladder(original: Any, budget: Budget, run: Any = None, baseline: float = 0.9) -> Ladder:
+def _ladder(original: Any, budget: Budget, run: Any = None, training: Train = tiny.TRAINING) -> Ladder:
     data = tiny.dataset()
     workshop = Workshop.of(data, classification(), 0, quiet)
-    return Ladder(original, data, workshop, run, budget, baseline, 1, {}, Train(epochs=1, learning_rate=0.02))
+    return Ladder(original, data, workshop, run, budget, 0.9, 1, {}, training)
 
 
 def _bytes(density: float) -> int:
@@ -203,6 +204,23 @@ def test_a_polish_that_breaks_a_limit_is_left(monkeypatch: pytest.MonkeyPatch) -
     assert climb(monkeypatch, Budget(max_drop=1), too_weak).best.name != "final"
     better = Landscape(_bytes, _falling, polish=(10, 0.01))
     assert climb(monkeypatch, Budget(max_size=6_000), better).best.name == "final"
+
+
+def test_a_polish_that_breaks_down_leaves_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: object) -> None:
+        raise TrainingError("final-prune-01-train: the loss became nan")
+
+    assert climb(monkeypatch, Budget(max_size=6_000), Landscape(_bytes, _falling), polish=breaks).best.name == "rung-1"
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "rate", "expected"), [("sgd", 0.1, 0.02), ("sgd", 0.001, 0.001), ("adam", 0.001, 0.001)]
+)
+def test_training_between_rewrites_follows_the_originals(optimizer: Any, rate: float, expected: float) -> None:
+    training = Train(3, rate, optimizer=optimizer, augment="shift")
+    network = trace(tiny.net(), tiny.dataset().input_shape)
+    found = _ladder(network, Budget(max_size=1), training=training)._recovery(2)
+    assert (found.optimizer, found.learning_rate, found.augment) == (optimizer, expected, "shift")
 
 
 def test_a_latency_alone_tries_no_rung(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from camfit.budget import Budget
 from camfit.cost import macs
 from camfit.data import Dataset
 from camfit.engine import Engine
-from camfit.errors import PlanError
+from camfit.errors import PlanError, TrainingError
 from camfit.execute import Workshop, execute
 from camfit.forms import weight_of
 from camfit.measure import accuracy, milliseconds
@@ -154,9 +154,12 @@ class Ladder:
                 break
             inside = candidate
         best = self._choose(rungs)
-        final, trained, shared = self._polish(best, thin[best.name])
-        ways[final.name] = [*pruning[best.name], *trained, *shared]
-        rungs.append(final)
+        try:
+            final, trained, shared = self._polish(best, thin[best.name])
+            ways[final.name] = [*pruning[best.name], *trained, *shared]
+            rungs.append(final)
+        except TrainingError as error:  # what there is by now is worth more than an error
+            self.workshop.progress(f"{error}; going on with {best.name}")
         best = self._choose([whole, *rungs])
         # Where it does not come into question, the whole network is no trial: its size would dwarf the others'.
         shown = [whole, *rungs] if whole is best or self.meets(whole) else rungs
@@ -222,13 +225,22 @@ class Ladder:
         return (JoinedTerm("soft-targets", {"temperature": 4.0, "alpha": 0.5}),)
 
     def _epochs(self, portions: int) -> int:
-        """Epochs of some portions: one is an epoch of a large set, up to 10 (about 200 batches) of a small one."""
-        batches = max(1, round(len(self.workshop.training) / 128))
-        return portions * min(10, max(1, round(200 / batches)))
+        """Epochs of some portions. One is at least an epoch: about 200 batches of a small set (at most 10 epochs), or
+        10¹¹ multiply-accumulates forward of a small network (at most 5 epochs).
+        """
+        images = len(self.workshop.training)
+        by_batches = min(10, round(200 / max(1, images / 128)))
+        by_work = min(5, round(1e11 / max(1, images * sum(macs(self.original).values()))))
+        return portions * max(1, by_batches, by_work)
 
     def _recovery(self, portions: int) -> Train:
-        """Training between rewrites, with the L2 that makes the next round's small weights smaller."""
-        return Train(self._epochs(portions), 0.02, weight_decay=1e-4, augment=self.training.augment)
+        """Training between rewrites, with the L2 that makes the next round's small weights smaller.
+
+        At no higher a rate than the original's: where that had to be low, a higher one may break down.
+        """
+        given = self.training
+        rate = min(0.02, given.learning_rate)
+        return Train(self._epochs(portions), rate, optimizer=given.optimizer, weight_decay=1e-4, augment=given.augment)
 
     def _rewound(self, portions: int) -> Train:
         """Long training at the rates of the original, which beats low ones (Renda, Frankle, Carbin, ICLR 2020)."""

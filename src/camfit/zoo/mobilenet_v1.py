@@ -13,7 +13,7 @@ from camfit.errors import ModelError
 from camfit.zoo.layers import check, conv_bn, he_initialised
 from camfit.zoo.training import Training
 
-TRAINING = Training(epochs=30, learning_rate=0.1, weight_decay=1e-4, augment="shift")
+TRAINING = Training(epochs=30, learning_rate=0.05, weight_decay=1e-4, augment="shift")
 
 # Channels at width 1, and stride, of the 13 separable convolutions, after a convolution of 32 channels and stride 2.
 SEPARABLE = (
