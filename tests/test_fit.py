@@ -50,6 +50,7 @@ def check(result: camfit.Result, data: Dataset) -> None:
     content = result.file.read_bytes()
     engine = Engine(content)
     assert len(content) == result.after.bytes == sum(result.record["bytes"].values())
+    assert result.record["coders"]["range"] == len(content)
     outputs = engine.run(data.test.images)
     assert result.after.accuracy == np.mean(outputs.argmax(1) == data.test.labels)
     network = predict(result.network, to_tensor(data.test.images, data.normalisation)).numpy()
@@ -183,6 +184,16 @@ def test_soft_targets_change_what_is_learnt(data: Dataset, trained: nn.Module, t
     assert files[0] == files[2] != files[1]
 
 
+def test_a_recipe_may_be_a_file(data: Dataset, trained: nn.Module, tmp_path: Path) -> None:
+    recipe = Recipe("share", (Rewrite("QZ2", {"bits": 4}),))
+    (tmp_path / "share.toml").write_text(recipe.to_toml())
+    found = [
+        camfit.apply(given, trained, data, out=tmp_path / str(number)).file.read_bytes()
+        for number, given in enumerate((recipe, tmp_path / "share.toml", str(tmp_path / "share.toml")))
+    ]
+    assert found[0] == found[1] == found[2]
+
+
 def test_signs_after_filters(data: Dataset, trained: nn.Module, tmp_path: Path) -> None:
     recipe = Recipe("PR6, BN4", (Rewrite("l1-filters", {"ratio": 0.3}), TRAIN, Rewrite("xnor-net"), TRAIN))
     result = camfit.apply(recipe, trained, data, out=tmp_path)
@@ -248,6 +259,15 @@ def test_a_loss_that_is_no_number(data: Dataset, trained: nn.Module, tmp_path: P
         TrainingError, match=r"01-train: the loss became (nan|inf) in epoch \d, batch \d of 1, at learning"
     ):
         camfit.apply(recipe, trained, data, out=tmp_path)
+
+
+def test_a_last_step_that_breaks_down(data: Dataset, trained: nn.Module, tmp_path: Path) -> None:
+    recipe = Recipe("x", (Train(1, 1e25, batch_size=1000, momentum=0.0, schedule="constant"),))
+    for _ in range(2):  # it is no finished step: the second time it breaks down again
+        with pytest.raises(
+            TrainingError, match="01-train: the trained network's outputs are not finite, at learning rate"
+        ):
+            camfit.apply(recipe, trained, data, out=tmp_path)
 
 
 # -- budgets ---------------------------------------------------------------------------------------------------

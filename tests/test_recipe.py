@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,12 @@ def test_a_recipe_is_read_back_from_its_own_text(tmp_path: Path) -> None:
     path.write_text(DEEP.to_toml(), encoding="utf-8")
     assert Recipe.read(path) == DEEP
     assert Recipe.parse(Recipe("nothing").to_toml()) == Recipe("nothing")
+
+
+def test_the_readmes_recipe_is_one() -> None:
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len(Recipe.parse(block).steps) == 4
 
 
 def test_options_reach_the_method_by_name_or_row() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from camfit.data import Dataset
-from camfit.errors import BudgetError, PlanError, RecipeError
+from camfit.errors import BudgetError, PlanError, RecipeError, TrainingError
 from camfit.method import Calibration
 from camfit.network import Network
 from camfit.recipe import Recipe, Rewrite
@@ -16,7 +16,7 @@ from camfit.run import Record, Run
 from camfit.storage import plan_bytes, write_atomically
 from camfit.surgery import apply
 from camfit.tasks import Task
-from camfit.train import Progress, Samples, Train, evaluate, train
+from camfit.train import Progress, Samples, Train, evaluate, predict, train
 
 # Planners that look at data see this many training images.
 CALIBRATION_IMAGES = 512
@@ -110,6 +110,12 @@ def run_step(
             progress=workshop.progress,
             label=name,
         )
+        if not bool(predict(trained, workshop.validation.inputs[:500]).isfinite().all()):
+            # The last batch's step: no loss was taken after it.
+            raise TrainingError(
+                f"{name}: the trained network's outputs are not finite, at learning rate {step.learning_rate:g}; a lower "
+                "learning_rate or clip = 1 usually helps"
+            )
         joined = "".join(f" + {term.method}" for term in recipe.terms)
         return trained, {
             "name": name,

@@ -105,13 +105,13 @@ def fit(
         The result; :attr:`Result.met` says whether the budget holds. The closest file is kept either way.
     """
 
-    def search(original: Network, job: _Job) -> tuple[Network, Packed, Record]:
+    def search(original: Network, job: _Job) -> _Found:
         baseline = job.run.value(
             "baseline", lambda: {"validation": accuracy(Engine(job.original.data), job.dataset.val, job.task)}
         )["validation"]
         ladder = Ladder(original, job.dataset, job.workshop, job.run, budget, baseline, threads, job.info, job.training)
         climb = ladder.climb()
-        return climb.best.network, climb.best.packed, _climb_record(climb, baseline)
+        return _Found(climb.best.network, climb.best.packed, climb.best.half, _climb_record(climb, baseline))
 
     what: Record = {"budget": vars(budget)}
     return _work("fit", model, data, search, what, budget, out, weights, training, seed, threads, progress, command)
@@ -140,9 +140,10 @@ def apply(
     chosen = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe)
     chosen.check()
 
-    def follow(original: Network, job: _Job) -> tuple[Network, Packed, Record]:
+    def follow(original: Network, job: _Job) -> _Found:
         network, steps = execute(chosen, original, job.workshop, job.run)
-        return network, pack(network, job.dataset.normalisation, info=job.info, half=half), {"steps": steps}
+        packed = pack(network, job.dataset.normalisation, info=job.info, half=half)
+        return _Found(network, packed, half, {"steps": steps})
 
     what: Record = {"recipe": chosen.to_toml(), "half": half}
     return _work("apply", model, data, follow, what, None, out, weights, training, seed, threads, progress, command)
@@ -159,7 +160,17 @@ class _Job:
     training: Train
 
 
-_Search = Callable[[Network, _Job], tuple[Network, Packed, Record]]
+@dataclass(frozen=True)
+class _Found:
+    """What to deliver, whether it is packed with binary16 values, and what the record tells of the way to it."""
+
+    network: Network
+    packed: Packed
+    half: bool
+    record: Record
+
+
+_Search = Callable[[Network, _Job], _Found]
 
 
 def _work(
@@ -206,7 +217,8 @@ def _work(
         packed_original = pack(original, dataset.normalisation, info=info)
         packed_original.save(run.path / ORIGINAL_FILE)
         job = _Job(dataset, task, workshop, run, packed_original, info, training or model.training)
-        network, packed, found = search(original, job)
+        result = search(original, job)
+        network, packed, found = result.network, result.packed, result.record
         file = packed.save(run.path / MODEL_FILE)
         write_atomically(run.path / "model.safetensors", network_bytes(network))
         progress(f"{file}: {len(packed.data):,} bytes; measuring on the test split")
@@ -238,7 +250,7 @@ def _work(
             "layers": _layers(packed_original, packed, dataset.test.images[0], threads),
             "bytes": packed.parts,
             "coders": {
-                coder: len(pack(network, dataset.normalisation, info=info, coder=coder, half=True).data)
+                coder: len(pack(network, dataset.normalisation, info=info, coder=coder, half=result.half).data)
                 for coder in CODERS
             },
             **found,

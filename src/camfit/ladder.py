@@ -58,7 +58,10 @@ _RATIOS = tuple(step / 20 for step in range(1, 19))
 
 @dataclass(frozen=True)
 class Candidate:
-    """A packed network that a rung made, with what decides over it. ``ms`` only where latency is limited."""
+    """A packed network that a rung made, with what decides over it. ``ms`` only where latency is limited.
+
+    ``half``: packed with binary16 biases and codebooks.
+    """
 
     name: str
     network: Network
@@ -66,6 +69,7 @@ class Candidate:
     density: float
     validation: float
     ms: float | None
+    half: bool = True
 
     def record(self, chosen: bool, met: bool) -> Record:
         """The rung as the report's plot shows it."""
@@ -303,7 +307,7 @@ class Ladder:
                 else None,
             },
         )
-        candidate = Candidate(name, network, packed, density, figures["validation"], figures["ms"])
+        candidate = Candidate(name, network, packed, density, figures["validation"], figures["ms"], half)
         self.workshop.progress(
             f"{name}: {len(packed.data):,} bytes, "
             f"validation {self.workshop.task.metric_name} {100 * candidate.validation:.2f} %"
