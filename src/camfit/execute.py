@@ -113,8 +113,8 @@ def run_step(
         if not bool(predict(trained, workshop.validation.inputs[:500]).isfinite().all()):
             # The last batch's step: no loss was taken after it.
             raise TrainingError(
-                f"{name}: the trained network's outputs are not finite, at learning rate {step.learning_rate:g}; a lower "
-                "learning_rate or clip = 1 usually helps"
+                f"{name}: the trained network's outputs are not finite, at learning rate {step.learning_rate:g}; "
+                "a lower learning_rate or clip = 1 usually helps"
             )
         joined = "".join(f" + {term.method}" for term in recipe.terms)
         return trained, {
