@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from camfit.errors import BudgetError
-from camfit.forms import Codebook, Masked, attach
+from camfit.forms import Codebook, Masked, attach, weight_of
 from camfit.network import Network
 from camfit.sensitivity import FRACTIONS, Curves, keep_fractions, sensitivity
 from camfit.storage import network_bytes
@@ -72,15 +72,19 @@ def test_a_curve_prunes_one_layer_by_magnitude() -> None:
     assert network_bytes(network) == before
 
 
-def test_layers_in_any_form_lose_weights() -> None:
+def test_a_layer_in_a_form_loses_weights_like_its_dense_twin() -> None:
     network = small()
-    attach(network.layer("a"), Masked(torch.ones(12, 6)), network.layer("a").weight.detach())  # type: ignore[operator, union-attr]
     torch.manual_seed(1)
+    attach(network.layer("a"), Masked(torch.rand(12, 6) < 0.9), torch.randn(12, 6))
     attach(network.layer("b"), Codebook(torch.randint(0, 4, (3, 12)), 4), torch.randn(4))
+    dense = network.clone()
+    for layer in dense.weighted().values():
+        attach(layer, None, weight_of(layer))
     with torch.no_grad():
         samples = Samples(data().inputs, network(data().inputs).argmax(1))
-    for curve in sensitivity(network, samples, classification(), macs=100).values():
-        assert curve[0][1] == 1.0 > curve[-1][1]
+    curves = sensitivity(network, samples, classification(), macs=100)
+    assert curves == sensitivity(dense, samples, classification(), macs=100)
+    assert all(curve[0][1] == 1.0 > curve[-1][1] for curve in curves.values())
 
 
 def test_large_networks_look_at_fewer_images() -> None:

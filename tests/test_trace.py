@@ -95,8 +95,8 @@ def test_functional_weights_become_layers() -> None:
 
         def forward(self, x: Tensor) -> Tensor:
             x = F.relu(F.conv2d(x, self.inner.first))  # type: ignore[arg-type]
-            x = F.conv2d(x, self.inner.second, self.inner.bias)  # type: ignore[arg-type]
-            x = F.conv2d(x, self.inner.second, padding=3)  # type: ignore[arg-type]
+            x = F.conv2d(x, self.inner.second)  # type: ignore[arg-type]
+            x = F.conv2d(x, self.inner.second, self.inner.bias, padding=3)  # type: ignore[arg-type]
             return F.linear(F.max_pool2d(x, 2).flatten(1), self.relu)
 
     # Two weights of one owner, and one weight in two roles, are three layers; a parameter called relu is no ReLU.

@@ -32,6 +32,7 @@ def test_a_long_name_is_cut_between_characters() -> None:
     record = node("flatten", "ä" * 200, [0], [], [])
     length = record[1] & 0x7F | (record[2] & 0x7F) << 7
     assert length == 254 and record[3 : 3 + length].decode() == "ä" * 127
+    assert node("flatten", "a" * 300, [0], [], [])[1:258] == varint(255) + b"a" * 255
 
 
 def test_the_file_is_that_of_an_independent_writer() -> None:
