@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from camfit import data as datasets
 from camfit.errors import RecipeError
 from camfit.execute import Workshop, execute
 from camfit.methods.distillation.soft_targets import SoftTargets, mean_log_probabilities
@@ -14,7 +15,9 @@ from camfit.recipe import Recipe
 from camfit.run import Run
 from camfit.storage import network_bytes
 from camfit.tasks import classification
-from camfit.train import LossTerm, Samples, State, Train, quiet, train
+from camfit.trace import trace
+from camfit.train import LossTerm, Samples, State, Train, evaluate, quiet, train
+from camfit.zoo import digits_cnn
 from methods.chain import chain, linear
 
 
@@ -158,6 +161,27 @@ def test_it_joins_every_training_step_of_a_recipe(tmp_path: Path) -> None:
     for _ in range(2):
         train(expected, samples, samples, classification(), step, terms=(term,), seed=3)
     assert network_bytes(result) == network_bytes(expected)
+
+
+def test_a_small_network_learns_more_from_few_images_with_a_teacher() -> None:
+    """100 labelled digits, the same network, images, steps and seeds with and without the teacher's soft targets."""
+    digits = datasets.load("digits")
+    whole, test = Samples.of(digits, digits.train), Samples.of(digits, digits.test)
+    torch.manual_seed(0)
+    teacher = trace(digits_cnn.build(digits.input_shape, 10), digits.input_shape)
+    train(teacher, whole, whole, classification(), Train(6, 0.003, 32, "adam"))
+    term = SoftTargets(temperature=4.0, alpha=0.9).term(teacher)
+    gains = []
+    for seed in range(3):
+        chosen = torch.randperm(len(whole), generator=torch.Generator().manual_seed(seed))[:100]
+        few = Samples(whole.inputs[chosen], whole.targets[chosen])
+        torch.manual_seed(seed)
+        alone = chain((1, 8, 8), flatten=nn.Flatten(), fc1=nn.Linear(64, 16), relu=nn.ReLU(), fc2=nn.Linear(16, 10))
+        taught = alone.clone()
+        train(alone, few, few, classification(), Train(60, 0.01, 20, "adam"))
+        train(taught, few, few, classification(), Train(60, 0.01, 20, "adam"), terms=(term,))
+        gains.append(evaluate(taught, test, classification()) - evaluate(alone, test, classification()))
+    assert min(gains) > 0 and sum(gains) / 3 > 0.02, gains
 
 
 def test_it_is_no_rewrite_step() -> None:
