@@ -1,4 +1,4 @@
-// Times each kernel, plain beside AVX2, on the shapes of the networks camfit is measured on; one thread, warm caches.
+// Times each kernel, plain beside AVX2 and AVX-512, on the shapes of the networks camfit is measured on; one thread, warm caches.
 // Prints the median time of one call and, where it says something, operations (2 per multiply-accumulate) a second.
 //   kernels_bench [part of a name]
 #include <algorithm>
@@ -63,9 +63,10 @@ void line(const char* name, double operations, const std::function<void(const Ke
   const double plain = milliseconds([&] { call(plain_kernels()); });
   std::printf("%-44s plain %9.4f ms", name, plain);
   if (operations > 0) std::printf(" %7.1f Gop/s", operations / plain / 1e6);
-  if (const Kernels* avx2 = avx2_kernels()) {
-    const double fast = milliseconds([&] { call(*avx2); });
-    std::printf("   avx2 %9.4f ms", fast);
+  for (const Kernels* set : {avx2_kernels(), avx512_kernels()}) {
+    if (!set) continue;
+    const double fast = milliseconds([&] { call(*set); });
+    std::printf("   %s %9.4f ms", set->name, fast);
     if (operations > 0) std::printf(" %8.1f Gop/s", operations / fast / 1e6);
     std::printf("   %6.1fx", plain / fast);
   }
@@ -93,7 +94,10 @@ void conv2d(const char* network, const Window& w) {
   const auto in = floats(w.in.size()), bias = floats(size_t(w.out.channels));
   const auto weights = floats(size_t(panels) * w.kernel_h * w.kernel_w * w.in.channels * kPanel);
   Floats out(w.out.size());
-  Floats scratch(avx2_kernels() ? avx2_kernels()->conv2d_scratch(w) : 0);
+  size_t room = 0;
+  for (const Kernels* set : {avx2_kernels(), avx512_kernels()})
+    if (set) room = std::max(room, set->conv2d_scratch(w));
+  Floats scratch(room);
   line(name, operations(w), [&](const Kernels& k) {
     k.conv2d(w, in.data(), weights.data(), {nullptr, bias.data(), Activation::kRelu}, out.data(), {0, w.out.height},
              {0, panels}, scratch.data());

@@ -32,7 +32,12 @@ typedef enum camfit_status {
   CAMFIT_BAD_ARGUMENT = 4
 } camfit_status;
 
-typedef enum camfit_isa { CAMFIT_ISA_AUTO = 0, CAMFIT_ISA_PLAIN = 1, CAMFIT_ISA_AVX2 = 2 } camfit_isa;
+typedef enum camfit_isa {
+  CAMFIT_ISA_AUTO = 0,
+  CAMFIT_ISA_PLAIN = 1,
+  CAMFIT_ISA_AVX2 = 2,
+  CAMFIT_ISA_AVX512 = 3
+} camfit_isa;
 
 /* SPEED decodes compressed weights once at load where that runs faster; MEMORY keeps them in their stored
  * (entropy-decoded) form and expands small panels at each run. Outputs of the two agree to float rounding. */

@@ -102,6 +102,10 @@ struct Kernels {
 };
 
 const Kernels& plain_kernels();
-const Kernels* avx2_kernels();  // nullptr where not compiled in or the processor lacks AVX2, FMA or POPCNT
+
+// nullptr where not compiled in, or where the processor lacks AVX2, FMA or POPCNT, for the second also AVX-512 F, BW, DQ
+// or VL. Of AVX-512's binary convolution there are two: it counts bits with VPOPCNTDQ only where that is present.
+const Kernels* avx2_kernels();
+const Kernels* avx512_kernels();
 
 }  // namespace camfit

@@ -1,4 +1,4 @@
-// Every kernel: the plain ones against direct computation and cases worked out by hand, the AVX2 ones against those
+// Every kernel: the plain ones against direct computation and cases worked out by hand, the vector ones against those
 // and, on random shapes, against the plain ones. Results that involve no rounding, and those whose rounding is fixed
 // (pools, additions, binary convolution), must agree bit for bit; the others as `close` says.
 #include "kernels_oracle.h"
@@ -228,9 +228,11 @@ void test_table(const Kernels& k) {
 int main() {
   test_xxh32();
   test_table(plain_kernels());
-  if (const Kernels* avx2 = avx2_kernels()) {
-    test_table(*avx2);
-    const Pair pair = {*avx2, plain_kernels()};
+  for (const Kernels* fast : {avx2_kernels(), avx512_kernels()}) {
+    if (!fast) continue;
+    std::printf("%s\n", fast->name);
+    test_table(*fast);
+    const Pair pair = {*fast, plain_kernels()};
     for (uint32_t seed = 0; seed < 600; ++seed) {
       test_conv2d(pair, seed);
       test_depthwise(pair, seed);
@@ -243,8 +245,6 @@ int main() {
       test_pool(pair, seed);
       test_elementwise(pair, seed);
     }
-  } else {
-    std::printf("no AVX2 here: the plain kernels alone\n");
   }
   std::printf("%d passed, %d failed\n", tally.passed, tally.failed);
   return tally.failed != 0;
