@@ -64,6 +64,14 @@ struct Kernels {
   void (*conv2d)(const Window&, const float* in, const float* panel, const Epilogue&, float* out, Range rows,
                  Range panels, float* scratch);
 
+  // The same convolution by Winograd's way (winograd/winograd.h), for windows that it fits, from transformed panels.
+  // winograd_tile: the outputs of a tile's side with which this set is faster than by conv2d, 0 where it is not. `rows`
+  // begins at a multiple of `tile`, and ends at one or at the last row. Null in a set that never takes this way.
+  int (*winograd_tile)(const Window&);
+  size_t (*winograd_scratch)(const Window&, int tile);
+  void (*winograd)(const Window&, int tile, const float* in, const float* panel, const Epilogue&, float* out,
+                   Range rows, Range panels, float* scratch);
+
   // groups == cin, cout == cin. Weights [kernel_h][kernel_w][channels].
   void (*depthwise)(const Window&, const float* in, const float* weights, const Epilogue&, float* out, Range rows);
 

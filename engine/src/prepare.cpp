@@ -189,6 +189,11 @@ void choose_kernel(Step* step) {
       step->columns.count = panel_count(source);
       break;
     }
+    case Held::kWinograd:
+      step->work = Work::kWinograd;
+      step->columns.count = panel_count(source);
+      step->rows.unit = step->weights.tile;
+      break;
     case Held::kDepthwise: step->work = Work::kDepthwise; break;
     case Held::kCodebook:
     case Held::kSparse:
