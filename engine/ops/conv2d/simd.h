@@ -17,6 +17,7 @@ namespace {
 
 constexpr int kLanes = Vec::kLanes;
 constexpr int kTile = kTilePixels<Vec>;
+constexpr int kAhead = 96 * kPanel;       // floats that weights are fetched ahead
 constexpr int kRowChannels = 32;          // by rows up to this many input channels
 constexpr int kBlockTiles = 96 / kTile;   // tiles of a block, or fewer to keep scratch below
 constexpr size_t kScratchFloats = 16384;  // this, unless one tile needs more
@@ -81,7 +82,7 @@ __attribute__((noinline)) void tiles_of(const Sources& sources, const Layout& l,
       if constexpr (kSplit)
         add_products_split<F, P>(sum, x, l.length, weights);
       else
-        add_products<F, P, V>(sum, x, l.length, weights, apart);
+        add_products<F, P, V>(sum, x, l.length, weights, apart, Ahead(weights + kAhead, kLine));
     }
     float* to = out + first * out_stride;
     CAMFIT_UNROLL(8) for (int i = 0; i < P; ++i, to += out_stride) {

@@ -110,10 +110,11 @@ __attribute__((noinline)) void transform_inputs(const Window& w, const Layout& l
   }
 }
 
-// to[tile][V vectors] = inputs[tile][cin] x weights[cin][kPanel], of one point.
+// to[tile][V vectors] = inputs[tile][cin] x weights[cin][kPanel], of one point. Meanwhile fetches `next`, the weights of the
+// next product, evenly, for it reads them all with its first tile.
 template <typename F, int V>
 __attribute__((noinline)) void multiply(const Layout& l, int count, int cin, const float* inputs, const float* weights,
-                                        size_t apart, float* to) {
+                                        const float* next, size_t apart, float* to) {
   for_tiles<kTilePixels<F>>(count, [&](auto pixels, int first) __attribute__((always_inline)) {
     constexpr int P = decltype(pixels)::kCount;
     F sum[P][V];
@@ -122,7 +123,8 @@ __attribute__((noinline)) void multiply(const Layout& l, int count, int cin, con
       x[i] = inputs + (first + i) * l.pitch;
       CAMFIT_UNROLL(2) for (int v = 0; v < V; ++v) sum[i][v] = F::zero();
     }
-    add_products<F, P, V>(sum, x, cin, weights, apart);
+    const Ahead ahead(next + size_t(cin) * first / count * kPanel, kLine * P / count);
+    add_products<F, P, V>(sum, x, cin, weights, apart, ahead);
     float* at = to + size_t(first) * (V * F::kLanes);
     CAMFIT_UNROLL(8) for (int i = 0; i < P; ++i)
       CAMFIT_UNROLL(2) for (int v = 0; v < V; ++v, at += F::kLanes) sum[i][v].store(at);
@@ -169,6 +171,9 @@ void convolve(const Window& w, const float* in, const float* panel, const Epilog
   float* const zeros = reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(scratch) + 63) & ~uintptr_t(63));
   float *const inputs = zeros + l.zeros, *const products = inputs + l.inputs;
   memset(zeros, 0, l.zeros * sizeof(float));
+  const auto weights_at = [&](int p, int point) {
+    return panel + size_t(p - panels.begin) * panel_size + point * point_size;
+  };
   // A pass of one vector: its panel is the last, and AVX2 needs but one for its channels.
   const auto single = [&](int p) {
     return p + kPanelsAtOnce > panels.end || (kLanes < kPanel && w.out.channels - p * kPanel <= kLanes);
@@ -182,11 +187,13 @@ void convolve(const Window& w, const float* in, const float* panel, const Epilog
         const float* x = inputs + point * l.input_step;
         float* to = products + point * l.product_step;
         for (int p = group; p < stop; p += kPanelsAtOnce, to += l.products) {
-          const float* weights = panel + size_t(p - panels.begin) * panel_size + point * point_size;
+          const float* weights = weights_at(p, point);
+          const bool last = p + kPanelsAtOnce >= stop;
+          const float* next = last ? weights_at(group, point + 1) : weights_at(p + kPanelsAtOnce, point);
           if (single(p))
-            multiply<Vec, 1>(l, count, cin, x, weights, 0, to);
+            multiply<Vec, 1>(l, count, cin, x, weights, next, 0, to);
           else
-            multiply<Vec, 2>(l, count, cin, x, weights, kLanes < kPanel ? size_t(kLanes) : panel_size, to);
+            multiply<Vec, 2>(l, count, cin, x, weights, next, kLanes < kPanel ? size_t(kLanes) : panel_size, to);
         }
       }
       const float* from = products;
