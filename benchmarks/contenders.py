@@ -70,7 +70,8 @@ def _camfit(entry: Entry, threads: int, isa: str) -> Contender:
         found = np.asarray(engine.run(image))
         return found if expected.ndim == 1 else np.asarray(np.moveaxis(found.reshape(engine.output_shape), 2, 0))
 
-    return Contender(_named("camfit" if isa == "auto" else f"camfit {isa}", entry.name), lambda: engine.run(image), output, expected, len(data))
+    name = _named("camfit" if isa == "auto" else f"camfit {isa}", entry.name)
+    return Contender(name, lambda: engine.run(image), output, expected, len(data))
 
 
 def _onnxruntime(entry: Entry, threads: int, spinning: bool) -> Contender:
