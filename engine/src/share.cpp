@@ -49,13 +49,16 @@ void choose_parts(Step* step, uint64_t layer_work, int threads, bool plain) {
   if (threads == 1) return;
   const double worth = estimated_nanoseconds(*step, layer_work, plain) / kLeastNanoseconds;
   // Two parts a thread, so that a thread that is held up leaves the rest of its share to the others; else one.
-  const int parts = worth >= 2 * threads ? 2 * threads : worth < threads ? int(worth) : threads;
+  int parts = worth >= 2 * threads ? 2 * threads : worth < threads ? int(worth) : threads;
   if (parts < 2) return;
-  // An expanded panel is dear, so it is better not expanded twice, and so are transformed rows; else the axis that
-  // divides more evenly is cut.
+  // An expanded panel is dear, so it is better not expanded twice; else the axis that divides more evenly is cut. Every
+  // part of Winograd's panels transforms the same input: such parts are no more than there are threads, and only where
+  // there are few rows of tiles.
+  const bool winograd = step->work == Work::kWinograd;
   const bool by_columns = step->work == Work::kConvExpand ? step->columns.units() >= parts
-                          : step->work == Work::kWinograd ? step->rows.units() < parts
-                                                          : step->columns.units() > step->rows.units();
+                          : winograd ? step->rows.units() < parts && step->columns.units() >= threads
+                                     : step->columns.units() > step->rows.units();
+  if (winograd && by_columns) parts = at_most(parts, threads);
   Axis& first = by_columns ? step->columns : step->rows;
   Axis& second = by_columns ? step->rows : step->columns;
   first.parts = at_most(parts, first.units());

@@ -1,6 +1,6 @@
 // Convolution as an implicit matrix product. A tile is 6 pixels x 16 channels (8 x 32 with AVX-512). What a pixel
 // reads is a list of runs of consecutive input floats; runs in the padding point to zeros, so the tile needs no test.
-//   straight: 1x1 kernels without padding; pixels of a row lie a fixed step apart, no list is needed;
+//   straight: 1x1 kernels without padding: one run, without a test for the padding;
 //   by taps: one run per tap, the group's input channels;
 //   by rows: one run per kernel row, kernel_w * cin floats, when channels are few. Runs that stick out to the left or
 //            right are copied, with zeros, to scratch.
@@ -51,34 +51,27 @@ Layout layout_of(const Window& w) {
   }
 }
 
-// The input of one tile: lists of runs, `pitch` pixels apart, or pixels `step` floats apart.
-struct Listed {
-  const float* const* list;
+// The input of a block: for each run, a list of its pixels' pointers, `pitch` pixels apart.
+struct Lists {
+  const float* const* at;
   size_t pitch, offset;  // offset: of the group's channels
-  const float* at(int run, int pixel) const { return list[run * pitch + pixel] + offset; }
-};
-struct Straight {
-  const float* first;
-  size_t step;
-  const float* at(int, int pixel) const { return first + pixel * step; }
 };
 
-// V vectors of channels over `count` pixels that are stored one after the other; source.tile_at(i) is the input of the
-// tile at pixel i. kSplit: see add_products_split.
-template <typename F, int V, bool kSplit, typename Sources>
-__attribute__((noinline)) void tiles_of(const Sources& sources, const Layout& l, int count, const float* panel,
+// V vectors of channels over `count` pixels that are stored one after the other. kSplit: see add_products_split.
+template <typename F, int V, bool kSplit>
+__attribute__((noinline)) void tiles_of(const Lists& lists, const Layout& l, int count, const float* panel,
                                         size_t apart, const ChannelFinish<F, V>& finish, float* out,
                                         size_t out_stride) {
   for_tiles<kTilePixels<F>>(count, [&](auto pixels, int first) __attribute__((always_inline)) {
     constexpr int P = decltype(pixels)::kCount, kSums = kSplit ? 2 : V;
-    const auto source = sources.tile_at(first);
     F sum[P][kSums];
     CAMFIT_UNROLL(8) for (int i = 0; i < P; ++i)
       CAMFIT_UNROLL(2) for (int v = 0; v < kSums; ++v) sum[i][v] = F::zero();
     const float* weights = panel;
-    for (int r = 0; r < l.runs; ++r, weights += size_t(l.length) * kPanel) {
+    const float* const* list = lists.at + first;
+    for (int r = 0; r < l.runs; ++r, weights += size_t(l.length) * kPanel, list += lists.pitch) {
       const float* x[P];
-      CAMFIT_UNROLL(8) for (int i = 0; i < P; ++i) x[i] = source.at(r, i);
+      CAMFIT_UNROLL(8) for (int i = 0; i < P; ++i) x[i] = list[i] + lists.offset;
       if constexpr (kSplit)
         add_products_split<F, P>(sum, x, l.length, weights);
       else
@@ -92,18 +85,17 @@ __attribute__((noinline)) void tiles_of(const Sources& sources, const Layout& l,
   });
 }
 
-template <typename Sources>
-void panels_of(const Window& w, const Layout& l, Sources& sources, int first, int count, const float* panel,
+void panels_of(const Window& w, const Layout& l, Lists lists, int first, int count, const float* panel,
                const Epilogue& epilogue, float* out, Range panels) {
   const int cin = w.in.channels / w.groups;
   const size_t panel_size = size_t(w.kernel_h) * w.kernel_w * cin * kPanel, out_stride = size_t(w.out.channels);
   for (int p = panels.begin; p < panels.end; ++p, panel += panel_size) {
     const PanelPlace place = panel_place(w.out.channels, w.groups, p);
     float* to = out + size_t(first) * out_stride + place.first;
-    sources.offset = size_t(place.group) * cin;
+    lists.offset = size_t(place.group) * cin;
     if (place.count <= Vec8::kLanes) {
       const ChannelFinish<Vec8, 1> finish(epilogue, place.first, place.count);
-      tiles_of<Vec8, 1, true>(sources, l, count, panel, 0, finish, to, out_stride);
+      tiles_of<Vec8, 1, true>(lists, l, count, panel, 0, finish, to, out_stride);
       continue;
     }
 #if defined(__AVX512F__)
@@ -111,33 +103,25 @@ void panels_of(const Window& w, const Layout& l, Sources& sources, int first, in
       const PanelPlace next = panel_place(w.out.channels, w.groups, p + 1);
       if (next.group == place.group && next.count > Vec8::kLanes) {
         const ChannelFinish<Vec16, 2> finish(epilogue, place.first, kPanel + next.count);
-        tiles_of<Vec16, 2, false>(sources, l, count, panel, panel_size, finish, to, out_stride);
+        tiles_of<Vec16, 2, false>(lists, l, count, panel, panel_size, finish, to, out_stride);
         ++p;
         panel += panel_size;
         continue;
       }
     }
     const ChannelFinish<Vec16, 1> finish(epilogue, place.first, place.count);
-    tiles_of<Vec16, 1, false>(sources, l, count, panel, 0, finish, to, out_stride);
+    tiles_of<Vec16, 1, false>(lists, l, count, panel, 0, finish, to, out_stride);
 #else
     const ChannelFinish<Vec8, 2> finish(epilogue, place.first, place.count);
-    tiles_of<Vec8, 2, false>(sources, l, count, panel, Vec8::kLanes, finish, to, out_stride);
+    tiles_of<Vec8, 2, false>(lists, l, count, panel, Vec8::kLanes, finish, to, out_stride);
 #endif
   }
 }
 
-struct StraightSources {
-  const float* first;
-  size_t step, offset;
-  Straight tile_at(int i) const { return {first + i * step + offset, step}; }
-};
-
 // Lists the runs of output pixels [first, first + count), numbered row by row: [run][pixel of the block].
-class ListedSources {
+class Runs {
  public:
-  size_t offset = 0;
-
-  ListedSources(const Window& window, const Layout& layout, const float* input, float* scratch)
+  Runs(const Window& window, const Layout& layout, const float* input, float* scratch)
       : w(window), l(layout), in(input), pitch(size_t(layout.tiles) * kTile) {
     lists = reinterpret_cast<const float**>((reinterpret_cast<uintptr_t>(scratch) + 63) & ~uintptr_t(63));
     zeros = reinterpret_cast<float*>(lists) + l.pointers;
@@ -145,7 +129,7 @@ class ListedSources {
     memset(zeros, 0, l.zeros * sizeof(float));
   }
 
-  Listed tile_at(int i) const { return {lists + i, pitch, offset}; }
+  Lists all() const { return {lists, pitch, 0}; }
 
   void fill(int first, int count) {
     patch = patches;
@@ -220,22 +204,23 @@ void conv2d(const Window& w, const float* in, const float* panel, const Epilogue
   if (l.straight && w.groups == 1 && w.out.height * width == 1) {
     if (rows.begin < rows.end) linear(w.in.channels, w.out.channels, in, panel, epilogue, out, panels);
   } else if (l.straight) {
-    // Without strides the pixels of several rows follow each other; else each row is a block of its own.
-    const bool joined = w.stride_h == 1 && w.stride_w == 1 && width == w.in.width;
-    const size_t row_floats = size_t(w.in.width) * w.in.channels;
-    for (int first = rows.begin * width; first < end;) {
-      const int most = joined ? block : width, count = end - first < most ? end - first : most;
-      const size_t from = joined ? size_t(first) * w.in.channels : size_t(first / width) * w.stride_h * row_floats;
-      StraightSources sources = {in + from, size_t(w.stride_w) * w.in.channels, 0};
-      panels_of(w, l, sources, first, count, panel, epilogue, out, panels);
-      first += count;
-    }
-  } else {
-    ListedSources sources(w, l, in, scratch);
+    const float* list[kBlockTiles * kTile];
+    const size_t step = size_t(w.stride_w) * w.in.channels;
     for (int first = rows.begin * width; first < end; first += block) {
       const int count = end - first < block ? end - first : block;
-      sources.fill(first, count);
-      panels_of(w, l, sources, first, count, panel, epilogue, out, panels);
+      for (int i = 0, y = first / width, x = first % width; i < count; ++y, x = 0) {
+        const float* pixel = in + (size_t(y) * w.stride_h * w.in.width + size_t(x) * w.stride_w) * w.in.channels;
+        const int stop = i + (width - x) < count ? i + (width - x) : count;
+        for (; i < stop; ++i, pixel += step) list[i] = pixel;
+      }
+      panels_of(w, l, {list, 0, 0}, first, count, panel, epilogue, out, panels);
+    }
+  } else {
+    Runs runs(w, l, in, scratch);
+    for (int first = rows.begin * width; first < end; first += block) {
+      const int count = end - first < block ? end - first : block;
+      runs.fill(first, count);
+      panels_of(w, l, runs.all(), first, count, panel, epilogue, out, panels);
     }
   }
 }
