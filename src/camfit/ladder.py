@@ -46,7 +46,7 @@ RUNGS = (
     (0.015, 4, 3),
     (0.010, 4, 3),
 )
-BISECTIONS = 2
+BISECTIONS = 3
 # The candidate that is neither pruned nor shared.
 WHOLE = "whole"
 # A latency is aimed at with this margin, because the next measurement differs.
@@ -291,9 +291,9 @@ class Ladder:
         shape = next(
             ((best.density, c, n) for d, c, n in RUNGS if d <= best.density * 1.0001), (best.density, *RUNGS[-1][1:])
         )
-        longer = Recipe(name, (self._rewound(14),), self._terms)
+        longer = Recipe(name, (self._rewound(16),), self._terms)
         trained, way = execute(longer, thin, self.workshop, self.run, prefix=f"{name}-prune-", teacher=self.original)
-        candidate, shared = self._share(name, trained, shape, 5)
+        candidate, shared = self._share(name, trained, shape, 3)
         return candidate, way, shared
 
     def _candidate(self, name: str, network: Network, density: float, half: bool = True) -> Candidate:
