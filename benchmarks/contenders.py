@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,19 +50,19 @@ class Contender:
         return float(np.abs(found - self.expected).max()) / max(largest, 1e-30)
 
 
-def contenders(entry: Entry, threads: int) -> list[Contender]:
-    """The entry in its engine; ONNX Runtime with more than one thread twice, with threads that spin and that do not."""
+def contenders(entry: Entry, threads: int, isas: Sequence[str] = ("auto",)) -> list[Contender]:
+    """The entry in its engine; camfit once for each of ``isas``, the instruction sets to force; ONNX Runtime with more than one thread twice, with threads that spin and that do not."""
     if entry.kind == "camfit":
-        return [_camfit(entry, threads)]
+        return [_camfit(entry, threads, isa) for isa in isas]
     if entry.kind == "plain loop":
         return [_plain_loop(entry)] if threads == 1 else []
     return [_onnxruntime(entry, threads, spinning) for spinning in ((True, False) if threads > 1 else (True,))]
 
 
-def _camfit(entry: Entry, threads: int) -> Contender:
+def _camfit(entry: Entry, threads: int, isa: str) -> Contender:
     channels = entry.network.input_shape[0]
     data = pack(entry.network, Normalisation((1.0,) * channels, (0.0,) * channels)).data
-    engine = _native.Engine(data, threads, "speed", "auto")
+    engine = _native.Engine(data, threads, "speed", isa)
     image = np.ascontiguousarray(entry.image[0].permute(1, 2, 0).numpy())  # the engine takes channels last
     expected: np.ndarray = entry.expected().numpy()
 
@@ -70,7 +70,7 @@ def _camfit(entry: Entry, threads: int) -> Contender:
         found = np.asarray(engine.run(image))
         return found if expected.ndim == 1 else np.asarray(np.moveaxis(found.reshape(engine.output_shape), 2, 0))
 
-    return Contender(_named("camfit", entry.name), lambda: engine.run(image), output, expected, len(data))
+    return Contender(_named("camfit" if isa == "auto" else f"camfit {isa}", entry.name), lambda: engine.run(image), output, expected, len(data))
 
 
 def _onnxruntime(entry: Entry, threads: int, spinning: bool) -> Contender:

@@ -1,6 +1,6 @@
 """Times camfit's engine beside ONNX Runtime and a plain loop: one image at a time, one thread and two, interleaved.
 
-    python benchmarks/engine.py [--seconds S] [--write] [--render]
+    python benchmarks/engine.py [--seconds S] [--isa SET ...] [--only TEXT] [--write] [--render]
 
 Outputs are compared with torch's first; a contender that computes something else is refused. Prints the page, and with
 --write saves it as docs/results/engine.md beside its figures, docs/results/engine.json.
@@ -12,6 +12,7 @@ import argparse
 import datetime
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -34,8 +35,10 @@ _SECONDS = 4.0
 _RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
 
 
-def measure(seconds: float) -> Report:
-    """Compares and times everything; progress goes to stderr.
+def measure(seconds: float, isas: Sequence[str] = ("auto",), only: str = "") -> Report:
+    """Compares and times everything, or the subjects whose key contains ``only``; progress goes to stderr.
+
+    ``isas``: the instruction sets that camfit is timed with.
 
     Raises:
         CamfitError: an engine's output is wrong, or there is no compiler.
@@ -44,7 +47,11 @@ def measure(seconds: float) -> Report:
     machine = this_machine()
     load_before = os.getloadavg()[0]
     rows = [
-        _row(subject, threads, seconds) for threads in _THREADS if threads <= machine.cores for subject in subjects()
+        _row(subject, threads, seconds, isas)
+        for threads in _THREADS
+        if threads <= machine.cores
+        for subject in subjects()
+        if only in subject.key
     ]
     return Report(
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -61,16 +68,16 @@ def measure(seconds: float) -> Report:
     )
 
 
-def _row(subject: Subject, threads: int, seconds: float) -> Row:
+def _row(subject: Subject, threads: int, seconds: float, isas: Sequence[str]) -> Row:
     """One subject with one number of threads; its engines are made for it and gone after it."""
-    made = [contender for entry in subject.build() for contender in contenders(entry, threads)]
+    made = [contender for entry in subject.build() for contender in contenders(entry, threads, isas)]
     errors = [_checked(subject, contender) for contender in made]
     others = Others()
     times = interleave([contender.call for contender in made], seconds)
     baseline = next(i for i, contender in enumerate(made) if contender.name.startswith("ONNX Runtime"))
     figures = [_figure(made[i], errors[i], times[i], times[baseline]) for i in range(len(made))]
     row = Row(subject.key, subject.title, threads, others.share(), made[baseline].name, tuple(figures))
-    told = "; ".join(f"{figure.name} {figure.median_ms:.4g} ms" for figure in figures)
+    told = "; ".join(f"{figure.name} {figure.median_ms:.4g} ms, {figure.ratio.median:.2f}" for figure in figures)
     print(f"{subject.title}, {threads} thread(s): {told}", file=sys.stderr)
     return row
 
@@ -120,12 +127,14 @@ def main() -> int:
     """The command line; 1 for an expected error."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=_SECONDS, help="of timed calls: each engine of each row")
+    parser.add_argument("--isa", nargs="+", choices=("auto", "plain", "avx2", "avx512"), default=["auto"])
+    parser.add_argument("--only", default="", metavar="TEXT", help="subjects whose key contains TEXT")
     parser.add_argument("--write", action="store_true", help="save docs/results/engine.md and engine.json")
     parser.add_argument("--render", action="store_true", help="measure nothing; make engine.md anew from engine.json")
     options = parser.parse_args()
     figures, page = _RESULTS / "engine.json", _RESULTS / "engine.md"
     try:
-        report = _read(figures) if options.render else measure(options.seconds)
+        report = _read(figures) if options.render else measure(options.seconds, options.isa, options.only)
     except (CamfitError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

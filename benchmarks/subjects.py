@@ -58,8 +58,10 @@ def subjects() -> tuple[Subject, ...]:
     return (
         Subject("call", "nothing: ReLU of one value", lambda: _same(_one_relu())),
         Subject("lenet5", "LeNet-5, 1×28×28", lambda: _same(_zoo("lenet5", (1, 28, 28), 10))),
+        Subject("lenet300", "LeNet-300-100, 1×28×28", lambda: _same(_zoo("lenet_300_100", (1, 28, 28), 10))),
         Subject("resnet20", "ResNet-20, 3×32×32", lambda: _same(_zoo("resnet20", (3, 32, 32), 10))),
         Subject("mobilenet", "MobileNet v1 0.25, 3×96×96", lambda: _same(_zoo("mobilenet_v1_025", (3, 96, 96), 1000))),
+        Subject("vgg", "VGG-small, 3×32×32", lambda: _same(_zoo("vgg_small", (3, 32, 32), 10))),
         Subject("lenet5-codebook", "LeNet-5, 8 % of the weights, codebooks", lambda: _same(_shared())),
         Subject("lenet5-hashed", "LeNet-5, hashed to 1/8", lambda: _same(_hashed())),
         Subject("binary", "convolution 3×3, 256→256, 14×14", _binary),

@@ -1,4 +1,4 @@
-// Times each kernel, plain beside AVX2, on the shapes of the networks camfit is measured on; one thread, warm caches.
+// Times each kernel, plain beside AVX2 and AVX-512, on the shapes of the networks camfit is measured on; one thread, warm caches.
 // Prints the median time of one call and, where it says something, operations (2 per multiply-accumulate) a second.
 //   kernels_bench [part of a name]
 #include <algorithm>
@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "../ops/kernels.h"
+#include "../ops/winograd/winograd.h"
 
 using namespace camfit;
 
@@ -63,9 +64,10 @@ void line(const char* name, double operations, const std::function<void(const Ke
   const double plain = milliseconds([&] { call(plain_kernels()); });
   std::printf("%-44s plain %9.4f ms", name, plain);
   if (operations > 0) std::printf(" %7.1f Gop/s", operations / plain / 1e6);
-  if (const Kernels* avx2 = avx2_kernels()) {
-    const double fast = milliseconds([&] { call(*avx2); });
-    std::printf("   avx2 %9.4f ms", fast);
+  for (const Kernels* set : {avx2_kernels(), avx512_kernels()}) {
+    if (!set) continue;
+    const double fast = milliseconds([&] { call(*set); });
+    std::printf("   %s %9.4f ms", set->name, fast);
     if (operations > 0) std::printf(" %8.1f Gop/s", operations / fast / 1e6);
     std::printf("   %6.1fx", plain / fast);
   }
@@ -93,11 +95,50 @@ void conv2d(const char* network, const Window& w) {
   const auto in = floats(w.in.size()), bias = floats(size_t(w.out.channels));
   const auto weights = floats(size_t(panels) * w.kernel_h * w.kernel_w * w.in.channels * kPanel);
   Floats out(w.out.size());
-  Floats scratch(avx2_kernels() ? avx2_kernels()->conv2d_scratch(w) : 0);
+  size_t room = 0;
+  for (const Kernels* set : {avx2_kernels(), avx512_kernels()})
+    if (set) room = std::max(room, set->conv2d_scratch(w));
+  Floats scratch(room);
   line(name, operations(w), [&](const Kernels& k) {
     k.conv2d(w, in.data(), weights.data(), {nullptr, bias.data(), Activation::kRelu}, out.data(), {0, w.out.height},
              {0, panels}, scratch.data());
   });
+}
+
+// The direct convolution beside each of Winograd's tiles; operations are those of the direct one.
+void winograd(int size, int cin, int cout, int kernel) {
+  const Window w = window(size, cin, cout, kernel, 1, kernel / 2);
+  const int panels = (cout + kPanel - 1) / kPanel;
+  const auto in = floats(w.in.size()), bias = floats(size_t(cout));
+  const size_t panel = size_t(kernel) * kernel * cin * kPanel;
+  const auto weights = floats(size_t(panels) * panel);
+  Floats out(w.out.size());
+  const Epilogue epilogue = {nullptr, bias.data(), Activation::kRelu};
+  for (const Kernels* set : {avx2_kernels(), avx512_kernels()}) {
+    char name[96];
+    std::snprintf(name, sizeof name, "winograd %dx%d %d->%d @%d %s", kernel, kernel, cin, cout, size,
+                  set ? set->name : "");
+    if (!set || !std::strstr(name, wanted)) continue;
+    Floats scratch(set->conv2d_scratch(w));
+    const double direct = milliseconds([&] {
+      set->conv2d(w, in.data(), weights.data(), epilogue, out.data(), {0, size}, {0, panels}, scratch.data());
+    });
+    std::printf("%-44s direct %8.4f ms %6.1f Gop/s", name, direct, operations(w) / direct / 1e6);
+    for (int tile : {2, 4}) {
+      if (!winograd_fits(w, tile)) continue;
+      const size_t floats_of = winograd_panel_floats(w, tile);
+      Floats transformed(floats_of * size_t(panels)), room(set->winograd_scratch(w, tile));
+      for (size_t p = 0; p < size_t(panels); ++p)
+        winograd_panel(w, tile, weights.data() + p * panel, transformed.data() + p * floats_of);
+      const double fast = milliseconds([&] {
+        set->winograd(w, tile, in.data(), transformed.data(), epilogue, out.data(), {0, size}, {0, panels},
+                      room.data());
+      });
+      std::printf("   tile %d %8.4f ms %.2f", tile, fast, fast / direct);
+    }
+    std::printf("   (takes %d)\n", set->winograd_tile(w));
+    std::fflush(stdout);
+  }
 }
 
 void depthwise(const char* network, int size, int channels, int stride) {
@@ -268,6 +309,14 @@ int main(int count, char** arguments) {
   linear_sparse(800, 500, 0.06, 32, false);
   linear_sparse(4096, 4096, 0.1, 256, true);
   hashed(784, 300, 10000);
+  for (int size : {4, 7, 8, 14, 16, 28, 32, 56})
+    for (int c : {8, 16, 32, 64, 128, 256, 512})
+      if (size * c <= 56 * 64 || size <= 14) winograd(size, c, c, 3);
+  winograd(12, 20, 50, 5);
+  winograd(16, 32, 32, 5);
+  winograd(28, 16, 64, 3);
+  winograd(28, 3, 64, 3);
+  winograd(56, 16, 64, 3);
   rest();
   return 0;
 }

@@ -64,6 +64,14 @@ struct Kernels {
   void (*conv2d)(const Window&, const float* in, const float* panel, const Epilogue&, float* out, Range rows,
                  Range panels, float* scratch);
 
+  // The same convolution by Winograd's way (winograd/winograd.h), for windows that it fits, from transformed panels.
+  // winograd_tile: the outputs of a tile's side with which this set is faster than by conv2d, 0 where it is not. `rows`
+  // begins at a multiple of `tile`, and ends at one or at the last row. Null in a set that never takes this way.
+  int (*winograd_tile)(const Window&);
+  size_t (*winograd_scratch)(const Window&, int tile);
+  void (*winograd)(const Window&, int tile, const float* in, const float* panel, const Epilogue&, float* out,
+                   Range rows, Range panels, float* scratch);
+
   // groups == cin, cout == cin. Weights [kernel_h][kernel_w][channels].
   void (*depthwise)(const Window&, const float* in, const float* weights, const Epilogue&, float* out, Range rows);
 
@@ -102,6 +110,10 @@ struct Kernels {
 };
 
 const Kernels& plain_kernels();
-const Kernels* avx2_kernels();  // nullptr where not compiled in or the processor lacks AVX2, FMA or POPCNT
+
+// nullptr where not compiled in, or where the processor lacks AVX2, FMA or POPCNT, for the second also AVX-512 F, BW, DQ
+// or VL. Of AVX-512's binary convolution there are two: it counts bits with VPOPCNTDQ only where that is present.
+const Kernels* avx2_kernels();
+const Kernels* avx512_kernels();
 
 }  // namespace camfit

@@ -10,6 +10,7 @@ namespace camfit {
 enum class Work : uint8_t {
   kConv,           // panels
   kConvExpand,     // each panel filled first
+  kWinograd,       // transformed panels
   kDepthwise,
   kLinear,
   kLinearExpand,

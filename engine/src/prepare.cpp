@@ -177,10 +177,6 @@ bool plan(Preparation& p) {
   return true;
 }
 
-// Kernels may work on up to this many panels of a linear layer at once and then add in another order than on fewer.
-// Shares begin and end at multiples of it, so that the number of threads does not change a bit of the output.
-constexpr int kLinearPanels = 4;
-
 // With the weights held, the kernel of a step and what there is to share are known.
 void choose_kernel(Step* step) {
   const MatrixSource& source = step->weights.source;
@@ -191,9 +187,13 @@ void choose_kernel(Step* step) {
       if (step->work == Work::kConv) step->work = expand ? Work::kConvExpand : Work::kConv;
       if (step->work == Work::kLinear) step->work = expand ? Work::kLinearExpand : Work::kLinear;
       step->columns.count = panel_count(source);
-      if (step->work == Work::kLinear) step->columns.unit = kLinearPanels;
       break;
     }
+    case Held::kWinograd:
+      step->work = Work::kWinograd;
+      step->columns.count = panel_count(source);
+      step->rows.unit = step->weights.tile;
+      break;
     case Held::kDepthwise: step->work = Work::kDepthwise; break;
     case Held::kCodebook:
     case Held::kSparse:

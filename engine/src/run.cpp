@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "engine.h"
+#include "winograd/winograd.h"
 
 namespace camfit {
 namespace {
@@ -71,6 +72,12 @@ void run_part(const void* argument, int part, int thread) {
         kernels.conv2d(window, in, scratch, epilogue, out, rows, panel, rest);
       });
       break;
+    case Work::kWinograd: {
+      const int tile = weights.tile;
+      const float* panels = weights.floats + winograd_panel_floats(window, tile) * size_t(columns.begin);
+      kernels.winograd(window, tile, in, panels, epilogue, out, rows, columns, scratch);
+      break;
+    }
     case Work::kDepthwise: kernels.depthwise(window, in, weights.floats, epilogue, out, rows); break;
     case Work::kLinear: {
       const float* panels = weights.floats + panel_floats(weights.source) * size_t(columns.begin);
@@ -128,6 +135,7 @@ uint64_t now_in_nanoseconds() {
 
 uint64_t step_scratch(const Step& step, const Kernels& kernels) {
   const uint64_t panel = step.weights.held == Held::kExpand ? panel_floats(step.weights.source) : 0;
+  if (step.work == Work::kWinograd) return kernels.winograd_scratch(step.window, step.weights.tile);
   const bool conv = step.work == Work::kConv || step.work == Work::kConvExpand;
   return panel + (conv ? kernels.conv2d_scratch(step.window) : 0);
 }

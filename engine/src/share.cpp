@@ -16,6 +16,7 @@ double estimated_nanoseconds(const Step& step, uint64_t layer_work, bool plain) 
   const double slower = plain ? 16 : 1;
   switch (step.work) {
     case Work::kConv: return 0.02 * work * slower;
+    case Work::kWinograd: return 0.008 * work;
     case Work::kConvExpand: return 0.03 * work * slower;
     case Work::kDepthwise: return 0.1 * work * slower;
     case Work::kLinear: return 0.04 * work * slower;
@@ -50,8 +51,10 @@ void choose_parts(Step* step, uint64_t layer_work, int threads, bool plain) {
   // Two parts a thread, so that a thread that is held up leaves the rest of its share to the others; else one.
   const int parts = worth >= 2 * threads ? 2 * threads : worth < threads ? int(worth) : threads;
   if (parts < 2) return;
-  // An expanded panel is dear, so it is better not expanded twice; else the axis that divides more evenly is cut.
+  // An expanded panel is dear, so it is better not expanded twice, and so are transformed rows; else the axis that
+  // divides more evenly is cut.
   const bool by_columns = step->work == Work::kConvExpand ? step->columns.units() >= parts
+                          : step->work == Work::kWinograd ? step->rows.units() < parts
                                                           : step->columns.units() > step->rows.units();
   Axis& first = by_columns ? step->columns : step->rows;
   Axis& second = by_columns ? step->rows : step->columns;

@@ -5,6 +5,7 @@
 
 #include "cursor.h"
 #include "weight_holder.h"
+#include "winograd/winograd.h"
 
 namespace camfit {
 namespace {
@@ -29,7 +30,30 @@ bool read_floats(const Holder& at, const char* what, const uint8_t* values, uint
   return true;
 }
 
+// For the way of Winograd: each panel is filled aside, and transformed to its place.
+static bool fill_winograd(const Holder& at, const Window& window, int tile, HeldWeights* out) {
+  const size_t floats = winograd_panel_floats(window, tile);
+  const int count = panel_count(out->source);
+  float* panels = at.allocator.take<float>(uint64_t(floats) * uint64_t(count));
+  float* plain = at.allocator.take<float>(panel_floats(out->source));
+  if (!panels || !plain) return at.no_memory();
+  for (int p = 0; p < count; ++p) {
+    fill_panel(out->source, at.kernels, p, plain);
+    winograd_panel(window, tile, plain, panels + floats * size_t(p));
+  }
+  at.allocator.give(plain);
+  out->held = Held::kWinograd;
+  out->tile = tile;
+  out->floats = panels;
+  return true;
+}
+
 bool fill_all_panels(const Holder& at, HeldWeights* out) {
+  Window window = at.layer.window;
+  window.in = at.layer.in;
+  window.out = at.layer.out;
+  const bool may = at.layer.op == Op::kConv2d && at.mode == CAMFIT_SPEED;  // it holds up to four times the weights
+  if (const int tile = may ? at.kernels.winograd_tile(window) : 0) return fill_winograd(at, window, tile, out);
   const size_t floats = panel_floats(out->source);
   const int count = panel_count(out->source);
   float* panels = at.allocator.take<float>(uint64_t(floats) * uint64_t(count));

@@ -8,6 +8,7 @@ namespace camfit {
 
 enum class Held : uint8_t {
   kPanels,     // floats: all panels
+  kWinograd,   // floats: all panels, transformed for tiles of `tile` outputs a side
   kDepthwise,  // floats: [kernel_h][kernel_w][channels]
   kExpand,     // source: one panel at a time is filled at each run
   kCodebook,   // source.sparse: a linear layer runs from it
@@ -18,6 +19,7 @@ enum class Held : uint8_t {
 
 struct HeldWeights {
   Held held;
+  int tile;              // kWinograd
   const float* floats;
   const uint64_t* words;
   MatrixSource source;

@@ -137,6 +137,7 @@ int main() {
       test_runs_allocate_nothing(small, mode, threads, CAMFIT_ISA_AUTO);
       test_runs_allocate_nothing(wide, mode, threads, CAMFIT_ISA_AUTO);
       test_runs_allocate_nothing(wide, mode, threads, CAMFIT_ISA_PLAIN);
+      if (camfit::avx512_kernels()) test_runs_allocate_nothing(wide, mode, threads, CAMFIT_ISA_AVX2);
     }
     test_every_memory_limit(small, mode);
   }

@@ -12,7 +12,7 @@ from camfit import _native
 from camfit.errors import FileError
 
 Mode = Literal["speed", "memory"]
-Isa = Literal["auto", "plain", "avx2"]
+Isa = Literal["auto", "plain", "avx2", "avx512"]
 
 
 class Engine:
@@ -22,7 +22,8 @@ class Engine:
         file: path of a ``.camfit`` file, or its bytes.
         threads: 1 or more.
         mode: ``speed`` decodes compressed weights once at load where that runs faster; ``memory`` keeps them in their
-        form. isa: instruction set; ``auto`` takes the best one present.
+            form.
+        isa: instruction set; ``auto`` takes the best one present, a forced one that is missing is refused.
 
     Raises:
         FileError: the file is damaged, or needs an op, form or instruction set that is not there. Names the file and

@@ -67,7 +67,7 @@ def test_any_number_of_threads_gives_the_same_bits(
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_plain_and_avx2_agree(data: bytes, images: np.ndarray, mode: str) -> None:
+def test_instruction_sets_agree(data: bytes, images: np.ndarray, mode: str) -> None:
     # Signs of values next to 0 may fall either way, so the layers up to the first binary one cannot be compared through
     # it: the whole network is, on average.
     wanted = _native.Engine(data, 1, mode, "plain").run(images)

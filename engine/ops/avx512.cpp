@@ -1,0 +1,32 @@
+// The tables of AVX-512 kernels, in the order of kernels.h. Null where the compiler does not target AVX-512.
+#include "avx512.h"
+
+#include "avx2.h"
+
+namespace camfit {
+namespace avx512 {
+#if defined(__AVX512F__)
+namespace {
+
+using Binary = decltype(&binary_conv2d);
+
+constexpr Kernels table_with(Binary binary) {
+  return {
+      "avx512",
+      conv2d_scratch, conv2d, winograd_tile, winograd_scratch, winograd, depthwise, linear, avx2::linear_sparse, linear_hashed, hashed_row, pack_signs, binary,
+      avx2::box_filter, max_pool, avg_pool, global_avg_pool, add, activation, affine, avx2::flatten, avx2::softmax,
+      avx2::normalise_u8, avx2::normalise_f32,
+  };
+}
+
+}  // namespace
+
+const Kernels* kernels(bool popcounts) {
+  static constexpr Kernels with_popcounts = table_with(binary_conv2d), without = table_with(avx2::binary_conv2d);
+  return popcounts ? &with_popcounts : &without;
+}
+#else
+const Kernels* kernels(bool) { return nullptr; }
+#endif
+}  // namespace avx512
+}  // namespace camfit

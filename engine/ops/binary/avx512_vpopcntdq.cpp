@@ -1,0 +1,171 @@
+// Counts the bits of exclusive ors with VPOPCNTDQ: for images eight output channels a vector, with the weights laid out
+// anew for that; for vectors, tiny images and very long kernels along the words of one output channel.
+#if defined(__AVX512VPOPCNTDQ__)
+#include "../simd.h"
+
+namespace camfit {
+namespace avx512 {
+namespace {
+
+constexpr int kImagePixels = 4;        // from so many pixels on, laying the weights out anew pays
+constexpr int kBeside = 4;             // pixels counted together
+constexpr int kVectors = 4;            // of eight channels, counted together
+constexpr int kMostWords = 160;        // of one kernel: bounds the weights laid out on the stack
+
+// dot -> output values of up to 8 channels. `box` is K of the pixel.
+inline void store_dots(__m256i dot, float box, const Epilogue& epilogue, const ClampOf<Vec8>& clamp, int channel,
+                       int count, float* out) {
+  const __m256i mask = Vec8::mask(count);
+  const Vec8 scale = epilogue.scale ? Vec8::load(epilogue.scale + channel, mask) : Vec8::all(1.0f);
+  const Vec8 bias = epilogue.bias ? Vec8::load(epilogue.bias + channel, mask) : Vec8::zero();
+  clamp(fma(scale * Vec8::all(box), _mm256_cvtepi32_ps(dot), bias)).store(out + channel, mask);
+}
+
+// One call: its geometry, and where results go.
+struct Job {
+  const Window& w;
+  const uint64_t* in;
+  const float* box_mean;
+  const Epilogue& epilogue;
+  ClampOf<Vec8> clamp;
+  float* out;
+  int words;
+};
+
+// P pixels beside each other from (ox, oy) on, whose taps `ky`, `kx` are valid; N * 8 channels, `count` of them real.
+// `laid_out` holds [tap][word][N][8 channels].
+template <int P, int N>
+__attribute__((noinline)) void pixels_at(const Job& j, const uint64_t* laid_out, int oy, int ox, Range ky, Range kx,
+                                         int first, int count) {
+  const Window& w = j.w;
+  const int iy = oy * w.stride_h - w.pad_top, ix = ox * w.stride_w - w.pad_left;
+  const bool joined = w.dilation_w == 1;  // then the words of a row's taps follow each other
+  const int runs = joined ? 1 : kx.end - kx.begin, length = joined ? (kx.end - kx.begin) * j.words : j.words;
+  const size_t pixel_step = size_t(w.stride_w) * j.words;
+  __m512i sum[P][N];
+  CAMFIT_UNROLL(4) for (int p = 0; p < P; ++p)
+    CAMFIT_UNROLL(4) for (int n = 0; n < N; ++n) sum[p][n] = _mm512_setzero_si512();
+  for (int y = ky.begin; y < ky.end; ++y) {
+    for (int run = 0; run < runs; ++run) {
+      const int x = kx.begin + run;
+      const ptrdiff_t pixel = ptrdiff_t(iy + y * w.dilation_h) * w.in.width + (ix + x * w.dilation_w);
+      const uint64_t* from = j.in + pixel * j.words;
+      const uint64_t* weights = laid_out + size_t(y * w.kernel_w + x) * j.words * (N * 8);
+      for (int i = 0; i < length; ++i, ++from, weights += N * 8) {
+        __m512i weight[N];
+        CAMFIT_UNROLL(4) for (int n = 0; n < N; ++n) weight[n] = _mm512_loadu_si512(weights + n * 8);
+        CAMFIT_UNROLL(4) for (int p = 0; p < P; ++p) {
+          const __m512i signs = _mm512_set1_epi64(int64_t(from[p * pixel_step]));
+          CAMFIT_UNROLL(4) for (int n = 0; n < N; ++n)
+            sum[p][n] = _mm512_add_epi64(sum[p][n], _mm512_popcnt_epi64(_mm512_xor_si512(signs, weight[n])));
+        }
+      }
+    }
+  }
+  const __m256i bits = _mm256_set1_epi32((ky.end - ky.begin) * (kx.end - kx.begin) * w.in.channels);
+  size_t pixel = size_t(oy) * w.out.width + ox;
+  CAMFIT_UNROLL(4) for (int p = 0; p < P; ++p, ++pixel) {
+    const float box = j.box_mean ? j.box_mean[pixel] : 1.0f;
+    CAMFIT_UNROLL(4) for (int n = 0; n < N; ++n) {
+      const __m256i differ = _mm512_cvtepi64_epi32(sum[p][n]);
+      const __m256i dot = _mm256_sub_epi32(bits, _mm256_add_epi32(differ, differ));
+      if (n * 8 < count)
+        store_dots(dot, box, j.epilogue, j.clamp, first + n * 8, count - n * 8, j.out + pixel * w.out.channels);
+    }
+  }
+}
+
+template <int N>
+void channels_at(const Job& j, const uint64_t* weights, Range rows, int first, int count) {
+  const Window& w = j.w;
+  const int length = w.kernel_h * w.kernel_w * j.words;
+  alignas(64) uint64_t laid_out[kMostWords * N * 8];
+  for (int i = 0; i < length; ++i)
+    for (int c = 0; c < N * 8; ++c)
+      laid_out[i * N * 8 + c] = c < count ? weights[size_t(first + c) * length + i] : 0;
+  const Range inside = interior(w.out.width, w.kernel_w, w.stride_w, w.pad_left, w.dilation_w, w.in.width);
+  for (int oy = rows.begin; oy < rows.end; ++oy) {
+    const Range ky = valid_taps(oy * w.stride_h - w.pad_top, w.kernel_h, w.dilation_h, w.in.height);
+    for (int ox = 0; ox < w.out.width;) {
+      if (ox >= inside.begin && ox + kBeside <= inside.end) {
+        pixels_at<kBeside, N>(j, laid_out, oy, ox, ky, {0, w.kernel_w}, first, count);
+        ox += kBeside;
+      } else {
+        const Range kx = valid_taps(ox * w.stride_w - w.pad_left, w.kernel_w, w.dilation_w, w.in.width);
+        pixels_at<1, N>(j, laid_out, oy, ox, ky, kx, first, count);
+        ++ox;
+      }
+    }
+  }
+}
+
+// popcount(a ^ b) of `count` words.
+inline int disagreements(const uint64_t* a, const uint64_t* b, int count) {
+  __m512i sum = _mm512_setzero_si512();
+  int i = 0;
+  for (; i + 8 <= count; i += 8) {
+    const __m512i differ = _mm512_xor_si512(_mm512_loadu_si512(a + i), _mm512_loadu_si512(b + i));
+    sum = _mm512_add_epi64(sum, _mm512_popcnt_epi64(differ));
+  }
+  if (i < count) {
+    const __mmask8 mask = __mmask8((1u << (count - i)) - 1);
+    const __m512i differ =
+        _mm512_xor_si512(_mm512_maskz_loadu_epi64(mask, a + i), _mm512_maskz_loadu_epi64(mask, b + i));
+    sum = _mm512_add_epi64(sum, _mm512_popcnt_epi64(differ));
+  }
+  return int(_mm512_reduce_add_epi64(sum));
+}
+
+void along_words(const Job& j, const uint64_t* weights, Range rows, Range channels) {
+  const Window& w = j.w;
+  for (int oy = rows.begin; oy < rows.end; ++oy) {
+    const int iy = oy * w.stride_h - w.pad_top;
+    const Range ky = valid_taps(iy, w.kernel_h, w.dilation_h, w.in.height);
+    for (int ox = 0; ox < w.out.width; ++ox) {
+      const int ix = ox * w.stride_w - w.pad_left;
+      const Range kx = valid_taps(ix, w.kernel_w, w.dilation_w, w.in.width);
+      const int valid_bits = (ky.end - ky.begin) * (kx.end - kx.begin) * w.in.channels;
+      const int run = w.dilation_w == 1 ? kx.end - kx.begin : 1;  // taps beside each other in both images
+      const size_t pixel = size_t(oy) * w.out.width + ox;
+      const float box = j.box_mean ? j.box_mean[pixel] : 1.0f;
+      for (int o = channels.begin; o < channels.end; o += 8) {
+        const int count = channels.end - o < 8 ? channels.end - o : 8;
+        alignas(32) int32_t dot[8] = {};
+        for (int i = 0; i < count; ++i) {
+          int sum = 0;
+          for (int y = ky.begin; y < ky.end; ++y) {
+            const uint64_t* row = j.in + size_t(iy + y * w.dilation_h) * w.in.width * j.words;
+            const uint64_t* taps = weights + (size_t(o + i) * w.kernel_h + y) * w.kernel_w * j.words;
+            for (int x = kx.begin; x < kx.end; x += run)
+              sum += disagreements(row + size_t(ix + x * w.dilation_w) * j.words, taps + size_t(x) * j.words,
+                                   run * j.words);
+          }
+          dot[i] = valid_bits - 2 * sum;
+        }
+        store_dots(_mm256_load_si256(reinterpret_cast<const __m256i*>(dot)), box, j.epilogue, j.clamp, o, count,
+                   j.out + pixel * w.out.channels);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void binary_conv2d(const Window& w, const uint64_t* in, const uint64_t* weights, const float* box_mean,
+                   const Epilogue& epilogue, float* out, Range rows, Range channels) {
+  const int words = (w.in.channels + 63) / 64;
+  const Job job = {w, in, box_mean, epilogue, ClampOf<Vec8>(epilogue.activation), out, words};
+  if ((rows.end - rows.begin) * w.out.width < kImagePixels || w.kernel_h * w.kernel_w * words > kMostWords)
+    return along_words(job, weights, rows, channels);
+  for (int first = channels.begin; first < channels.end; first += kVectors * 8) {
+    const int left = channels.end - first, count = left < kVectors * 8 ? left : kVectors * 8;
+    (count > 24   ? channels_at<4>
+     : count > 16 ? channels_at<3>
+     : count > 8  ? channels_at<2>
+                  : channels_at<1>)(job, weights, rows, first, count);
+  }
+}
+
+}  // namespace avx512
+}  // namespace camfit
+#endif

@@ -1,0 +1,103 @@
+// Hashes a vector of a row's columns at a time. The row's word is mixed in once, as a scalar.
+#pragma once
+#include "../simd.h"
+#include "xxh32.h"
+
+namespace camfit {
+namespace CAMFIT_SET {
+namespace {
+
+// Vectors of 32-bit words, as wide as Vec.
+#if defined(__AVX512F__)
+using Words = __m512i;
+inline Words all(uint32_t value) { return _mm512_set1_epi32(int(value)); }
+inline Words count_up() { return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
+inline Words plus(Words a, Words b) { return _mm512_add_epi32(a, b); }
+inline Words times(Words a, uint32_t factor) { return _mm512_mullo_epi32(a, all(factor)); }
+inline Words rotate_17(Words a) { return _mm512_rol_epi32(a, 17); }
+template <int n>
+inline Words fold(Words a) {
+  return _mm512_xor_si512(a, _mm512_srli_epi32(a, n));
+}
+inline Words high_product(Words a, Words b) {
+  const Words even = _mm512_srli_epi64(_mm512_mul_epu32(a, b), 32);
+  return _mm512_mask_blend_epi32(0xAAAA, even, _mm512_mul_epu32(_mm512_srli_epi64(a, 32), b));
+}
+inline Words sign_unless_odd(Words a) { return _mm512_slli_epi32(_mm512_xor_si512(a, all(1)), 31); }
+inline Vec gather(const float* from, Words index) { return _mm512_i32gather_ps(index, from, 4); }
+inline Vec flip(Vec a, Words signs) {
+  return _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(a.v), signs));
+}
+#else
+using Words = __m256i;
+inline Words all(uint32_t value) { return _mm256_set1_epi32(int(value)); }
+inline Words count_up() { return _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7); }
+inline Words plus(Words a, Words b) { return _mm256_add_epi32(a, b); }
+inline Words times(Words a, uint32_t factor) { return _mm256_mullo_epi32(a, all(factor)); }
+inline Words rotate_17(Words a) { return _mm256_or_si256(_mm256_slli_epi32(a, 17), _mm256_srli_epi32(a, 15)); }
+template <int n>
+inline Words fold(Words a) {
+  return _mm256_xor_si256(a, _mm256_srli_epi32(a, n));
+}
+inline Words high_product(Words a, Words b) {
+  const Words even = _mm256_srli_epi64(_mm256_mul_epu32(a, b), 32);
+  return _mm256_blend_epi32(even, _mm256_mul_epu32(_mm256_srli_epi64(a, 32), b), 0xAA);
+}
+inline Words sign_unless_odd(Words a) { return _mm256_slli_epi32(_mm256_xor_si256(a, all(1)), 31); }
+inline Vec gather(const float* from, Words index) { return _mm256_i32gather_ps(from, index, 4); }
+inline Vec flip(Vec a, Words signs) { return _mm256_xor_ps(a, _mm256_castsi256_ps(signs)); }
+#endif
+
+// xxh32_finish(xxh32_mix(state, j)), given j * kXxhPrime3.
+inline Words hash_of(Words state, Words product) {
+  Words h = times(rotate_17(plus(state, product)), kXxhPrime4);
+  h = times(fold<15>(h), kXxhPrime2);
+  h = times(fold<13>(h), kXxhPrime3);
+  return fold<16>(h);
+}
+
+// Yields the weights of one row, a vector of columns a call.
+class HashedRow {
+ public:
+  HashedRow(const HashedRows& weights, uint32_t row, uint32_t column)
+      : bucket(weights.bucket),
+        buckets(all(weights.buckets)),
+        index_state(all(xxh32_mix(xxh32_start(weights.seed), row))),
+        sign_state(all(xxh32_mix(xxh32_start(weights.seed + 1), row))),
+        product(times(plus(all(column), count_up()), kXxhPrime3)) {}
+
+  Vec next() {
+    const Words index = high_product(hash_of(index_state, product), buckets);
+    const Words minus = sign_unless_odd(hash_of(sign_state, product));
+    product = plus(product, all(Vec::kLanes * kXxhPrime3));
+    return flip(gather(bucket, index), minus);
+  }
+
+ private:
+  const float* bucket;
+  Words buckets, index_state, sign_state, product;
+};
+
+}  // namespace
+
+void linear_hashed(const HashedRows& weights, const float* in, const Epilogue& epilogue, float* out, Range rows) {
+  const int columns = int(weights.columns);
+  for (int row = rows.begin; row < rows.end; ++row) {
+    HashedRow values(weights, uint32_t(row), 0);
+    Vec sum = Vec::zero();
+    int j = 0;
+    for (; j + Vec::kLanes <= columns; j += Vec::kLanes) sum = fma(values.next(), Vec::load(in + j), sum);
+    if (j < columns) sum = fma(values.next(), Vec::load(in + j, Vec::mask(columns - j)), sum);
+    out[row] = finish_one(sum_lanes(sum), epilogue, row);
+  }
+}
+
+void hashed_row(const HashedRows& weights, uint32_t row, Range columns, float* out) {
+  HashedRow values(weights, row, uint32_t(columns.begin));
+  int left = columns.end - columns.begin;
+  for (; left >= Vec::kLanes; left -= Vec::kLanes, out += Vec::kLanes) values.next().store(out);
+  if (left > 0) values.next().store(out, Vec::mask(left));
+}
+
+}  // namespace CAMFIT_SET
+}  // namespace camfit

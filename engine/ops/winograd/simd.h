@@ -1,0 +1,242 @@
+// Winograd's convolution in blocks of tiles: the inputs of all tiles are transformed, [point][tile][channel]; then, for a
+// group of panels after the other, each point is a matrix product, and its results, [pass][point][tile][channel], are
+// transformed to outputs. A pass is what the product takes at once: one panel, or two with AVX-512.
+//   weights that a cache holds:  a block is as large as its inputs stay in the second-level cache; groups of one pass;
+//   more weights than that:      they should be read as seldom as may be. Blocks are large, and groups too, so that the
+//                                inputs of one point stay in the cache for all passes of a group.
+#pragma once
+#include <string.h>
+
+#include "../product.h"
+#include "../simd.h"
+#include "transforms.h"
+#include "winograd/winograd.h"
+
+namespace camfit {
+namespace CAMFIT_SET {
+namespace {
+
+constexpr int kLanes = Vec::kLanes;
+constexpr int kPanelsAtOnce = kLanes / 8;    // of a pass
+constexpr int kMostTiles = 24;               // of a block: a multiple of both tile sizes of product.h
+constexpr int kGroupPasses = 16 / kPanelsAtOnce / 2;
+constexpr int64_t kCachedFloats = 256 << 10;  // of transformed weights
+constexpr size_t kBlockFloats = 96 << 10;     // of transformed inputs, where the weights are cached
+constexpr int kFewTiles = 9;                  // see winograd_tile
+constexpr int64_t kHugeFloats = 4 << 20;
+
+int64_t weight_floats(const Window& w, int points) {
+  return int64_t(points) * points * w.in.channels * w.out.channels;
+}
+
+struct Layout {
+  int points, tiles, passes;        // per side; of a block; of a group
+  size_t pitch;                     // floats from tile to tile of the transformed inputs
+  size_t input_step, product_step;  // floats from point to point: apart from multiples of the cache's ways
+  size_t zeros, inputs, products;   // floats of scratch; products: of one pass
+};
+
+Layout layout_of(const Window& w, int tile) {
+  Layout l = {};
+  l.points = tile + w.kernel_h - 1;
+  const size_t all = size_t(l.points) * l.points;
+  const bool cached = weight_floats(w, l.points) <= kCachedFloats;
+  l.pitch = (size_t(w.in.channels) + kLanes - 1) / kLanes * kLanes;
+  const int across = ceil_div(w.out.width, tile), down = ceil_div(w.out.height, tile);
+  l.tiles = kMostTiles;
+  while (cached && l.tiles > kTilePixels<Vec> && l.tiles * l.pitch * all > kBlockFloats) l.tiles -= kTilePixels<Vec>;
+  if (int64_t(across) * down < l.tiles) l.tiles = across * down;
+  l.passes = cached ? 1 : kGroupPasses;
+  l.input_step = l.tiles * l.pitch + 16;
+  l.product_step = size_t(l.tiles) * (kPanelsAtOnce * kPanel) + 16;
+  l.zeros = l.pitch;
+  l.inputs = all * l.input_step;
+  l.products = all * l.product_step;
+  return l;
+}
+
+// Where tile number `index`, counted row by row, begins in the output.
+struct Place {
+  int y, x;
+};
+inline Place place_of(int index, int across, int tile) { return {index / across * tile, index % across * tile}; }
+
+// All channels of one tile. source(i, j): input pixel (i, j) of the tile.
+template <int A, typename Source>
+inline __attribute__((always_inline)) void transform_tile(const Source& source, int channels, float* to, size_t step) {
+  for (int c = 0; c < channels; c += kLanes) {
+    const bool whole = c + kLanes <= channels;
+    const Vec::Mask mask = Vec::mask(channels - c);
+    Vec rows[A][A];
+    CAMFIT_UNROLL(6) for (int j = 0; j < A; ++j) {
+      Vec d[A], t[A];
+      if (whole)
+        CAMFIT_UNROLL(6) for (int i = 0; i < A; ++i) d[i] = Vec::load(source(i, j) + c);
+      else
+        CAMFIT_UNROLL(6) for (int i = 0; i < A; ++i) d[i] = Vec::load(source(i, j) + c, mask);
+      transform_input(d, t);
+      CAMFIT_UNROLL(6) for (int i = 0; i < A; ++i) rows[i][j] = t[i];
+    }
+    float* at = to + c;
+    CAMFIT_UNROLL(6) for (int i = 0; i < A; ++i) {
+      Vec t[A];
+      transform_input(rows[i], t);
+      CAMFIT_UNROLL(6) for (int j = 0; j < A; ++j, at += step) t[j].store(at);
+    }
+  }
+}
+
+template <int A>
+__attribute__((noinline)) void transform_inputs(const Window& w, const Layout& l, const float* in, int tile, int first,
+                                                int count, const float* zeros, float* to) {
+  const int across = ceil_div(w.out.width, tile), channels = w.in.channels;
+  const ptrdiff_t row = ptrdiff_t(w.in.width) * channels;
+  for (int t = 0; t < count; ++t, to += l.pitch) {
+    const Place place = place_of(first + t, across, tile);
+    const int y = place.y - w.pad_top, x = place.x - w.pad_left;
+    const float* from = in + y * row + ptrdiff_t(x) * channels;
+    if (y >= 0 && x >= 0 && y + A <= w.in.height && x + A <= w.in.width) {
+      transform_tile<A>([=](int i, int j) { return from + i * row + ptrdiff_t(j) * channels; }, channels, to,
+                        l.input_step);
+      continue;
+    }
+    const float* pixels[A][A];
+    for (int i = 0; i < A; ++i)
+      for (int j = 0; j < A; ++j) {
+        const bool inside = y + i >= 0 && y + i < w.in.height && x + j >= 0 && x + j < w.in.width;
+        pixels[i][j] = inside ? from + i * row + ptrdiff_t(j) * channels : zeros;
+      }
+    transform_tile<A>([&pixels](int i, int j) { return pixels[i][j]; }, channels, to, l.input_step);
+  }
+}
+
+// to[tile][V vectors] = inputs[tile][cin] x weights[cin][kPanel], of one point. Meanwhile fetches `next`, the weights of the
+// next product, evenly, for it reads them all with its first tile.
+template <typename F, int V>
+__attribute__((noinline)) void multiply(const Layout& l, int count, int cin, const float* inputs, const float* weights,
+                                        const float* next, size_t apart, float* to) {
+  for_tiles<kTilePixels<F>>(count, [&](auto pixels, int first) __attribute__((always_inline)) {
+    constexpr int P = decltype(pixels)::kCount;
+    F sum[P][V];
+    const float* x[P];
+    CAMFIT_UNROLL(8) for (int i = 0; i < P; ++i) {
+      x[i] = inputs + (first + i) * l.pitch;
+      CAMFIT_UNROLL(2) for (int v = 0; v < V; ++v) sum[i][v] = F::zero();
+    }
+    const Ahead ahead(next + size_t(cin) * first / count * kPanel, kLine * P / count);
+    add_products<F, P, V>(sum, x, cin, weights, apart, ahead);
+    float* at = to + size_t(first) * (V * F::kLanes);
+    CAMFIT_UNROLL(8) for (int i = 0; i < P; ++i)
+      CAMFIT_UNROLL(2) for (int v = 0; v < V; ++v, at += F::kLanes) sum[i][v].store(at);
+  });
+}
+
+// `count` tiles of N vectors of channels, stored from `out` on.
+template <int M, int A, int N>
+__attribute__((noinline)) void transform_outputs(const Window& w, const Layout& l, int first, int count,
+                                                 const float* products, const ChannelFinish<Vec, N>& finish,
+                                                 float* out, int end_row) {
+  const int across = ceil_div(w.out.width, M);
+  const size_t channels = size_t(w.out.channels), row = size_t(w.out.width) * channels;
+  for (int t = 0; t < count; ++t) {
+    const Place place = place_of(first + t, across, M);
+    const int height = end_row - place.y < M ? end_row - place.y : M;
+    const int width = w.out.width - place.x < M ? w.out.width - place.x : M;
+    CAMFIT_UNROLL(2) for (int n = 0; n < N; ++n, products += kLanes) {
+      Vec columns[M][A];
+      CAMFIT_UNROLL(6) for (int j = 0; j < A; ++j) {
+        Vec m[A], y[M];
+        CAMFIT_UNROLL(6) for (int i = 0; i < A; ++i) m[i] = Vec::load(products + size_t(i * A + j) * l.product_step);
+        transform_output(m, y);
+        CAMFIT_UNROLL(4) for (int i = 0; i < M; ++i) columns[i][j] = y[i];
+      }
+      float* to = out + size_t(place.y) * row + size_t(place.x) * channels;
+      CAMFIT_UNROLL(4) for (int i = 0; i < M; ++i, to += row) {
+        if (i >= height) break;
+        Vec y[M];
+        transform_output(columns[i], y);
+        CAMFIT_UNROLL(4) for (int j = 0; j < M; ++j)
+          if (j < width) finish.store(to + j * channels, n, y[j]);
+      }
+    }
+  }
+}
+
+template <int M, int A>
+void convolve(const Window& w, const float* in, const float* panel, const Epilogue& epilogue, float* out, Range rows,
+              Range panels, float* scratch) {
+  const Layout l = layout_of(w, M);
+  const int across = ceil_div(w.out.width, M), cin = w.in.channels, end = ceil_div(rows.end, M) * across;
+  const size_t point_size = size_t(cin) * kPanel, panel_size = point_size * A * A;
+  float* const zeros = reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(scratch) + 63) & ~uintptr_t(63));
+  float *const inputs = zeros + l.zeros, *const products = inputs + l.inputs;
+  memset(zeros, 0, l.zeros * sizeof(float));
+  const auto weights_at = [&](int p, int point) {
+    return panel + size_t(p - panels.begin) * panel_size + point * point_size;
+  };
+  // A pass of one vector: its panel is the last, and AVX2 needs but one for its channels.
+  const auto single = [&](int p) {
+    return p + kPanelsAtOnce > panels.end || (kLanes < kPanel && w.out.channels - p * kPanel <= kLanes);
+  };
+  for (int first = rows.begin / M * across; first < end; first += l.tiles) {
+    const int count = end - first < l.tiles ? end - first : l.tiles;
+    transform_inputs<A>(w, l, in, M, first, count, zeros, inputs);
+    for (int group = panels.begin; group < panels.end; group += l.passes * kPanelsAtOnce) {
+      const int after = group + l.passes * kPanelsAtOnce, stop = after < panels.end ? after : panels.end;
+      for (int point = 0; point < A * A; ++point) {
+        const float* x = inputs + point * l.input_step;
+        float* to = products + point * l.product_step;
+        for (int p = group; p < stop; p += kPanelsAtOnce, to += l.products) {
+          const float* weights = weights_at(p, point);
+          const bool last = p + kPanelsAtOnce >= stop;
+          const float* next = last ? weights_at(group, point + 1) : weights_at(p + kPanelsAtOnce, point);
+          if (single(p))
+            multiply<Vec, 1>(l, count, cin, x, weights, next, 0, to);
+          else
+            multiply<Vec, 2>(l, count, cin, x, weights, next, kLanes < kPanel ? size_t(kLanes) : panel_size, to);
+        }
+      }
+      const float* from = products;
+      for (int p = group; p < stop; p += kPanelsAtOnce, from += l.products) {
+        const int channel = p * kPanel, left = w.out.channels - channel;
+        if (single(p))
+          transform_outputs<M, A, 1>(w, l, first, count, from, ChannelFinish<Vec, 1>(epilogue, channel, left),
+                                     out + channel, rows.end);
+        else
+          transform_outputs<M, A, 2>(w, l, first, count, from, ChannelFinish<Vec, 2>(epilogue, channel, left),
+                                     out + channel, rows.end);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+// Measured (docs/engine.md): with fewer channels than a vector's lanes the transforms cost what the products save. Tiles
+// of 4 need some of them to share each weight; with few, and transformed weights that no cache holds, those of 2 are
+// faster, whose weights take 16/36 of the space.
+int winograd_tile(const Window& w) {
+  if (!winograd_fits(w, 2) || w.in.channels < kLanes || w.out.channels < kLanes) return 0;
+  if (!winograd_fits(w, 4)) return 2;
+  const int64_t tiles = int64_t(ceil_div(w.out.width, 4)) * ceil_div(w.out.height, 4);
+  return tiles < 4 || (tiles < kFewTiles && weight_floats(w, 6) > kHugeFloats) ? 2 : 4;
+}
+
+size_t winograd_scratch(const Window& w, int tile) {
+  const Layout l = layout_of(w, tile);
+  const int passes = ceil_div(ceil_div(w.out.channels, kPanel), kPanelsAtOnce);
+  return l.zeros + l.inputs + size_t(passes < l.passes ? passes : l.passes) * l.products + 16;  // 16: to align them
+}
+
+void winograd(const Window& w, int tile, const float* in, const float* panel, const Epilogue& epilogue, float* out,
+              Range rows, Range panels, float* scratch) {
+  if (w.kernel_h == 5)
+    convolve<2, 6>(w, in, panel, epilogue, out, rows, panels, scratch);
+  else if (tile == 4)
+    convolve<4, 6>(w, in, panel, epilogue, out, rows, panels, scratch);
+  else
+    convolve<2, 4>(w, in, panel, epilogue, out, rows, panels, scratch);
+}
+
+}  // namespace CAMFIT_SET
+}  // namespace camfit
