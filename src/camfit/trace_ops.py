@@ -118,7 +118,9 @@ def _pool(kind: type[nn.MaxPool2d] | type[nn.AvgPool2d]) -> Handler:
 
 def _adaptive_avg_pool(t: Tracer, node: torch.fx.Node) -> None:
     size, shape = pair(node.args[1]), t.shapes[t.value(node.args[0], node)]
-    if size == (1, 1):
+    if size == shape[1:]:
+        t.same(node, node.args[0])
+    elif size == (1, 1):
         t.add(node, nn.AdaptiveAvgPool2d(1), [node.args[0]])
     elif shape[1] % size[0] == 0 and shape[2] % size[1] == 0:
         t.add(node, nn.AvgPool2d((shape[1] // size[0], shape[2] // size[1])), [node.args[0]])
