@@ -17,7 +17,7 @@ from torch.export import ExportedProgram
 
 from camfit.errors import ModelError
 from camfit.network import INPUT, Network, Node
-from camfit.trace_ops import HANDLERS, VIEWS, where
+from camfit.trace_ops import HANDLERS, SHUFFLE, VIEWS, Fold, where
 
 _BATCH = 2  # any number but 1, so that a reshape of the batch dimension is told from one of the channels
 
@@ -83,6 +83,8 @@ class Tracer:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.nodes: list[Node] = []
         self.layers: dict[str, nn.Module] = {}
+        # Half-way through a channel shuffle.
+        self.folds: dict[torch.fx.Node, Fold] = {}
         self.keys: dict[str, tuple[Any, ...]] = {}
         # The node that made the memory in which a view lives, and the in-place op that changed a value behind its back.
         self.memory: dict[torch.fx.Node, torch.fx.Node] = {}
@@ -124,17 +126,27 @@ class Tracer:
         if handler is None:
             raise ModelError(f"unknown op {node.target} {where(node)}; camfit knows {', '.join(sorted(HANDLERS))}")
         handler(self, node)
-        if node not in self.values:
+        if node not in self.values and node not in self.folds:
             return
         source, in_place = node.args[0], str(node.target).split(".")[1].endswith("_")
-        if isinstance(source, torch.fx.Node) and (in_place or str(node.target) in VIEWS):
+        if isinstance(source, torch.fx.Node) and (in_place or str(node.target) in VIEWS) and not self._copies(node):
             self.memory[node] = self.memory.get(source, source)
             if in_place:
                 self._written(node, source)
 
+    def _copies(self, node: torch.fx.Node) -> bool:
+        """Whether what may be a view is none: shuffled channels have memory of their own."""
+        source: Any = node.args[0]
+        if str(node.target) == "aten.channel_shuffle.default":
+            return self.values[node] != self.values[source]
+        return source in self.folds and self.folds[source].shuffles and node in self.values
+
     def _written(self, node: torch.fx.Node, source: torch.fx.Node) -> None:
         """After an in-place op: later readers of the same memory see the new value; another shape of it has no name."""
         old, memory = self.values[source], self.memory[node]
+        for fold in [fold for fold in self.folds if self.memory.get(fold) is memory]:
+            del self.folds[fold]
+            self.stale[fold] = node
         for other, name in list(self.values.items()):
             if other is node or self.memory.get(other, other) is not memory:
                 continue
@@ -167,6 +179,8 @@ class Tracer:
                 f"{writer.target} {where(writer)} changes in place what {user.target} {where(user)} reads through a "
                 "view; camfit expects an op that is not in place"
             )
+        if isinstance(source, torch.fx.Node) and source in self.folds:
+            raise ModelError(f"{user.target} {where(user)} reads {source}; camfit expects {SHUFFLE}")
         raise ModelError(f"{user.target} {where(user)}: argument {source} is not computed from the input image")
 
     def tensor(self, source: Any, user: torch.fx.Node) -> Tensor:

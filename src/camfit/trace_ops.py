@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -117,7 +118,9 @@ def _pool(kind: type[nn.MaxPool2d] | type[nn.AvgPool2d]) -> Handler:
 
 def _adaptive_avg_pool(t: Tracer, node: torch.fx.Node) -> None:
     size, shape = pair(node.args[1]), t.shapes[t.value(node.args[0], node)]
-    if size == (1, 1):
+    if size == shape[1:]:
+        t.same(node, node.args[0])
+    elif size == (1, 1):
         t.add(node, nn.AdaptiveAvgPool2d(1), [node.args[0]])
     elif shape[1] % size[0] == 0 and shape[2] % size[1] == 0:
         t.add(node, nn.AvgPool2d((shape[1] // size[0], shape[2] // size[1])), [node.args[0]])
@@ -137,11 +140,43 @@ def _mean(t: Tracer, node: torch.fx.Node) -> None:
         t.add(node, nn.Flatten(1), [node], t.fresh(f"{node.name}_flatten"))
 
 
+@dataclass(frozen=True)
+class Fold:
+    """A view of the image ``source``: its channels as [groups, places] or, ``swapped``, as [places, groups]."""
+
+    source: torch.fx.Node
+    groups: int
+    places: int
+    swapped: bool
+
+    @property
+    def shuffles(self) -> bool:
+        """Whether the channels are in another order than before."""
+        return self.swapped and self.groups > 1 and self.places > 1
+
+
+SHUFFLE = "a channel shuffle: channels seen as [groups, places], these two transposed, and seen as channels again"
+
+
+def _folds(image: tuple[int, ...], new: tuple[int, ...]) -> bool:
+    """Whether ``new`` is the image with its channels in two dimensions, its pixels in two or one."""
+    pixels = new[2:]
+    flat = (image[1] * image[2],)
+    return len(new) in (3, 4) and new[0] * new[1] == image[0] and pixels in (image[1:], flat) and new[1:] != image[1:]
+
+
 def _reshape(t: Tracer, node: torch.fx.Node) -> None:
     source = node.args[0]
-    old, new = t.shapes[t.value(source, node)], tuple(node.meta["val"].shape)
+    new = tuple(node.meta["val"].shape)
+    if isinstance(source, torch.fx.Node) and source in t.folds:
+        _unfold(t, node, t.folds[source])
+        return
+    old = t.shapes[t.value(source, node)]
     if new[0] == t.batch and tuple(new[1:]) == old:
         t.same(node, source)
+    elif new[0] == t.batch and len(old) == 3 and _folds(old, tuple(new[1:])):
+        assert isinstance(source, torch.fx.Node)
+        t.folds[node] = Fold(source, new[1], new[2], swapped=False)
     elif new[0] == t.batch and len(new) == 2:
         t.add(node, nn.Flatten(1), [source])
     else:
@@ -149,6 +184,44 @@ def _reshape(t: Tracer, node: torch.fx.Node) -> None:
             f"{node.target} {where(node)}: {list(old)} to {list(new[1:])}; "
             "camfit expects flattening to a vector per image"
         )
+
+
+def _transpose(t: Tracer, node: torch.fx.Node) -> None:
+    """The middle of a channel shuffle."""
+    source: Any = node.args[0]
+    rank = len(node.meta["val"].shape)
+    order, axes = list(range(rank)), cast("Sequence[Any]", node.args[1:])
+    if str(node.target) == "aten.permute.default":
+        order = [axis % rank for axis in axes[0]]
+    else:
+        first, second = (axis % rank for axis in axes)
+        order[first], order[second] = order[second], order[first]
+    if source not in t.folds:
+        t.value(source, node)
+    if source not in t.folds or order != [0, 2, 1, *range(3, rank)]:
+        raise ModelError(f"{node.target} {where(node)}: dimensions in the order {order}; camfit expects {SHUFFLE}")
+    t.folds[node] = replace(t.folds[source], swapped=not t.folds[source].swapped)
+
+
+def _unfold(t: Tracer, node: torch.fx.Node, fold: Fold) -> None:
+    """The end of a channel shuffle: back to an image, or to a vector at once."""
+    shape, new = t.shapes[t.value(fold.source, node)], tuple(node.meta["val"].shape)
+    if new[0] != t.batch or (tuple(new[1:]) != shape and len(new) != 2):
+        raise ModelError(f"{node.target} {where(node)} to {list(new[1:])}; camfit expects {SHUFFLE}")
+    if fold.shuffles:
+        t.add(node, nn.ChannelShuffle(fold.groups), [fold.source], t.fresh("channel_shuffle"))
+    else:
+        t.same(node, fold.source)
+    if len(new) == 2:
+        t.add(node, nn.Flatten(1), [node], t.fresh(f"{node.name}_flatten"))
+
+
+def _channel_shuffle(t: Tracer, node: torch.fx.Node) -> None:
+    groups, shape = int(node.args[1]), t.shapes[t.value(node.args[0], node)]  # type: ignore[arg-type]
+    if groups in (1, shape[0]):
+        t.same(node, node.args[0])
+    else:
+        t.add(node, nn.ChannelShuffle(groups), [node.args[0]])
 
 
 def _add(t: Tracer, node: torch.fx.Node) -> None:
@@ -194,7 +267,11 @@ def _plain(build: Callable[[torch.fx.Node], nn.Module]) -> Handler:
 
 
 def _identity(t: Tracer, node: torch.fx.Node) -> None:
-    t.same(node, node.args[0])
+    source = node.args[0]
+    if isinstance(source, torch.fx.Node) and source in t.folds:
+        t.folds[node] = t.folds[source]
+    else:
+        t.same(node, source)
 
 
 def _ignore(t: Tracer, node: torch.fx.Node) -> None:
@@ -221,6 +298,11 @@ HANDLERS: dict[str, Handler] = {
     "aten.view.default": _reshape,
     "aten.reshape.default": _reshape,
     "aten.squeeze.dims": _reshape,
+    "aten.unflatten.int": _reshape,
+    "aten.transpose.int": _transpose,
+    "aten.swapaxes.default": _transpose,
+    "aten.permute.default": _transpose,
+    "aten.channel_shuffle.default": _channel_shuffle,
     "aten.add.Tensor": _add,
     "aten.add_.Tensor": _add,
     "aten.cat.default": _cat,
@@ -241,6 +323,7 @@ VIEWS = frozenset(
     f"aten.{name}"
     for name in (
         "flatten.using_ints", "view.default", "reshape.default", "squeeze.dims", "contiguous.default", "alias.default",
-        "detach.default", "dropout.default", "feature_dropout.default",
+        "detach.default", "dropout.default", "feature_dropout.default", "unflatten.int", "transpose.int",
+        "swapaxes.default", "permute.default", "channel_shuffle.default",
     )
 )  # fmt: skip

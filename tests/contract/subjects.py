@@ -14,7 +14,7 @@ from camfit.method import Planner
 from camfit.network import Network
 from camfit.storage import network_bytes, network_from_bytes
 from camfit.trace import trace
-from camfit.zoo import digits_cnn, fire_small, lenet_300_100, mobilenet_v1, resnet20
+from camfit.zoo import digits_cnn, fire_small, lenet_300_100, mobilenet_v1, resnet20, shufflenet_v1
 
 CLASSES = 4
 SHAPE = (2, 12, 12)
@@ -24,6 +24,7 @@ MODELS: Mapping[str, Callable[[], nn.Module]] = MappingProxyType(
         "perceptron": lambda: lenet_300_100.build(SHAPE, CLASSES),
         "residual": lambda: resnet20.build(SHAPE, CLASSES, depth=8, width=6),
         "depthwise": lambda: mobilenet_v1.build(SHAPE, CLASSES, width=0.1),
+        "shuffle": lambda: shufflenet_v1.build(SHAPE, CLASSES, groups=2, width=0.05),
         "concat": lambda: fire_small.build(SHAPE, CLASSES, width=8),
     }
 )

@@ -25,6 +25,7 @@ OPS = {
     "affine": 11,
     "flatten": 12,
     "softmax": 13,
+    "channel_shuffle": 14,
 }
 
 
