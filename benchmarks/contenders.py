@@ -51,7 +51,9 @@ class Contender:
 
 
 def contenders(entry: Entry, threads: int, isas: Sequence[str] = ("auto",)) -> list[Contender]:
-    """The entry in its engine; camfit once for each of ``isas``, the instruction sets to force; ONNX Runtime with more than one thread twice, with threads that spin and that do not."""
+    """The entry in its engine: camfit once for each of ``isas``, the instruction sets to force; ONNX Runtime with more
+    than one thread twice, with threads that spin and that do not.
+    """
     if entry.kind == "camfit":
         return [_camfit(entry, threads, isa) for isa in isas]
     if entry.kind == "plain loop":
@@ -70,7 +72,8 @@ def _camfit(entry: Entry, threads: int, isa: str) -> Contender:
         found = np.asarray(engine.run(image))
         return found if expected.ndim == 1 else np.asarray(np.moveaxis(found.reshape(engine.output_shape), 2, 0))
 
-    return Contender(_named("camfit" if isa == "auto" else f"camfit {isa}", entry.name), lambda: engine.run(image), output, expected, len(data))
+    name = _named("camfit" if isa == "auto" else f"camfit {isa}", entry.name)
+    return Contender(name, lambda: engine.run(image), output, expected, len(data))
 
 
 def _onnxruntime(entry: Entry, threads: int, spinning: bool) -> Contender:
