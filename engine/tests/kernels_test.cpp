@@ -96,6 +96,53 @@ void test_depthwise(Pair k, uint32_t seed) {
         rows.begin, rows.end);
 }
 
+// How an op's panels and rows are shared among threads must not change a bit of its output.
+void test_sharing(const Kernels& k, uint32_t seed) {
+  Random random(seed);
+  const int cin = random.one_of({3, 8, 17, 32}), cout = random.integer(1, 90), kernel = random.one_of({1, 3, 5});
+  Window w;
+  w.kernel_h = w.kernel_w = kernel;
+  w.pad_top = w.pad_left = kernel / 2;
+  w.in = {random.integer(1, 14), random.integer(1, 14), cin};
+  w.out = {w.in.height, w.in.width, cout};
+  const int tile = kernel == 5 ? 2 : kernel == 3 ? random.one_of({2, 4}) : 1;
+  const int panels = (cout + kPanel - 1) / kPanel, height = w.out.height;
+  const bool tiled = tile > 1 && k.winograd;
+  const size_t direct = size_t(kernel) * kernel * cin * kPanel, size = tiled ? winograd_panel_floats(w, tile) : direct;
+  const Floats in = random_floats(w.in.size(), random), weights = random_floats(size_t(panels) * size, random);
+  const RandomEpilogue e(cout, random);
+  Floats whole = untouched(w.out.size(), random), parts = untouched(w.out.size(), random);
+  Floats whole_direct = whole, parts_direct = parts;
+  Floats scratch = random_floats(k.conv2d_scratch(w), random);
+  Floats room = random_floats(tiled ? k.winograd_scratch(w, tile) : 0, random);
+  const auto run = [&](Range rows, Range of, Floats& out, Floats& out_direct) {
+    k.conv2d(w, in.data(), weights.data() + size_t(of.begin) * direct, e.epilogue, out_direct.data(), rows, of,
+             scratch.data());
+    if (tiled)
+      k.winograd(w, tile, in.data(), weights.data() + size_t(of.begin) * size, e.epilogue, out.data(), rows, of,
+                 room.data());
+  };
+  run({0, height}, {0, panels}, whole, whole_direct);
+  for (int row = 0; row < height;) {
+    const int end = row + tile * random.integer(1, 3), stop = end < height ? end : height;
+    for (int p = 0; p < panels;) {
+      const int last = p + random.integer(1, 3), to = last < panels ? last : panels;
+      run({row, stop}, {p, to}, parts, parts_direct);
+      p = to;
+    }
+    row = stop;
+  }
+  check(same(parts_direct, whole_direct), "conv2d in parts, seed %u: %s", seed, text_of(w).chars);
+  check(same(parts, whole), "winograd in parts, seed %u: %s, tile %d", seed, text_of(w).chars, tile);
+
+  const size_t vector = size_t(cin) * kPanel;
+  Floats y = untouched(size_t(cout), random), y_parts = untouched(size_t(cout), random);
+  k.linear(cin, cout, in.data(), weights.data(), e.epilogue, y.data(), {0, panels});
+  for (int p = 0; p < panels; ++p)
+    k.linear(cin, cout, in.data(), weights.data() + size_t(p) * vector, e.epilogue, y_parts.data(), {p, p + 1});
+  check(same(y_parts, y), "linear in parts, seed %u: %d -> %d", seed, cin, cout);
+}
+
 void test_linear(Pair k, uint32_t seed) {
   Random random(seed);
   const int cin = random.integer(1, 300), cout = random.integer(1, 150), panels = (cout + kPanel - 1) / kPanel;
@@ -305,6 +352,7 @@ int main() {
     }
     std::printf("winograd's largest error %.2g\n", winograd_error);
     for (uint32_t seed = 0; seed < 200; ++seed) {
+      test_sharing(*fast, seed);
       test_linear(pair, seed);
       test_linear_sparse(pair, seed);
       test_hashed(pair, seed);
