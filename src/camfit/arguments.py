@@ -24,7 +24,7 @@ OutOption = Annotated[
 ]
 WeightsOption = Annotated[
     Path | None,
-    typer.Option("--weights", help="State dict of the model: .safetensors, .pt or .pth; or imagenet", metavar="FILE"),
+    typer.Option("--weights", help="State dict: .safetensors, .pt or .pth; or imagenet", metavar="FILE"),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Of every random choice", min=0, max=2**32 - 1, metavar="N")]
 ThreadsOption = Annotated[int, typer.Option("--threads", help="Threads of the engine", min=1, max=64, metavar="N")]
