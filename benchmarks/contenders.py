@@ -51,8 +51,9 @@ class Contender:
 
 
 def contenders(entry: Entry, threads: int, isas: Sequence[str] = ("auto",)) -> list[Contender]:
-    """The entry in its engine: camfit once for each of ``isas``, the instruction sets to force; ONNX Runtime with
-    more than one thread twice, with threads that spin and that do not."""
+    """The entry in its engine: camfit once for each of ``isas``, the instruction sets to force; ONNX Runtime with more
+    than one thread twice, with threads that spin and that do not.
+    """
     if entry.kind == "camfit":
         return [_camfit(entry, threads, isa) for isa in isas]
     if entry.kind == "plain loop":

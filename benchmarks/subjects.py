@@ -26,6 +26,21 @@ _DENSITY = {"conv1": 0.66, "conv2": 0.12, "fc1": 0.08, "fc2": 0.19}
 _ENTRIES = {"conv1": 256, "conv2": 256, "fc1": 32, "fc2": 32}
 _HASHED_TO = 8
 
+# Key, title, architecture, input shape and classes of the networks timed as they are, by their work.
+_FLOAT = (
+    ("lenet300", "LeNet-300-100, 1×28×28", "lenet_300_100", (1, 28, 28), 10),
+    ("lenet5", "LeNet-5, 1×28×28", "lenet5", (1, 28, 28), 10),
+    ("resnet20", "ResNet-20, 3×32×32", "resnet20", (3, 32, 32), 10),
+    ("vgg-small", "VGG-small, 3×32×32", "vgg_small", (3, 32, 32), 10),
+    ("mobilenet", "MobileNet v1 0.25, 3×96×96", "mobilenet_v1_025", (3, 96, 96), 1000),
+    ("shufflenet", "ShuffleNet v1, 3 groups, 3×224×224", "shufflenet_v1", (3, 224, 224), 1000),
+    ("mobilenet-v2", "MobileNet v2, 3×224×224", "mobilenet_v2", (3, 224, 224), 1000),
+    ("squeezenet", "SqueezeNet 1.1, 3×224×224", "squeezenet_1_1", (3, 224, 224), 1000),
+    ("mobilenet-v1", "MobileNet v1, 3×224×224", "mobilenet_v1", (3, 224, 224), 1000),
+    ("alexnet", "AlexNet, 3×224×224", "alexnet", (3, 224, 224), 1000),
+    ("resnet18", "ResNet-18, 3×224×224", "resnet18", (3, 224, 224), 1000),
+)
+
 Kind = Literal["camfit", "onnxruntime", "plain loop"]
 
 
@@ -57,15 +72,15 @@ def subjects() -> tuple[Subject, ...]:
     """All comparisons, in the order of the table."""
     return (
         Subject("call", "nothing: ReLU of one value", lambda: _same(_one_relu())),
-        Subject("lenet5", "LeNet-5, 1×28×28", lambda: _same(_zoo("lenet5", (1, 28, 28), 10))),
-        Subject("lenet300", "LeNet-300-100, 1×28×28", lambda: _same(_zoo("lenet_300_100", (1, 28, 28), 10))),
-        Subject("resnet20", "ResNet-20, 3×32×32", lambda: _same(_zoo("resnet20", (3, 32, 32), 10))),
-        Subject("mobilenet", "MobileNet v1 0.25, 3×96×96", lambda: _same(_zoo("mobilenet_v1_025", (3, 96, 96), 1000))),
-        Subject("vgg", "VGG-small, 3×32×32", lambda: _same(_zoo("vgg_small", (3, 32, 32), 10))),
+        *(_float(*row) for row in _FLOAT),
         Subject("lenet5-codebook", "LeNet-5, 8 % of the weights, codebooks", lambda: _same(_shared())),
         Subject("lenet5-hashed", "LeNet-5, hashed to 1/8", lambda: _same(_hashed())),
         Subject("binary", "convolution 3×3, 256→256, 14×14", _binary),
     )
+
+
+def _float(key: str, title: str, name: str, shape: tuple[int, int, int], classes: int) -> Subject:
+    return Subject(key, title, lambda: _same(_zoo(name, shape, classes)))
 
 
 def _same(network: Network) -> tuple[Entry, ...]:
@@ -83,7 +98,7 @@ def _zoo(name: str, shape: tuple[int, int, int], classes: int) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         network = trace(zoo.build(name, shape, classes), shape)
-        norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+        norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d)]
         for norm in norms:
             norm.momentum = 1.0
         network.train()

@@ -192,6 +192,7 @@ class _Builder:
             self._pool,
             self._depthwise,
             self._long_skip,
+            self._shuffle,
         ]
         if self.allowed.shared:
             steps.append(self._shared)
@@ -256,6 +257,23 @@ class _Builder:
         multiplier = self.choices.one_of([1, 1, 2])
         y = self._finish(self._conv(x, outputs=x.shape[0] * multiplier, groups=x.shape[0], binary=False))
         return self._finish(self._conv(y, kernel=(1, 1), binary=False))
+
+    def _shuffle(self, x: _Value) -> _Value:
+        """A channel shuffle, at times between two grouped convolutions, of as many groups or of others."""
+        groups = self.choices.one_of([2, 3, 4])
+        if self._chance(3):
+            y = self._finish(self._conv(x, outputs=groups * self.choices.integer(2, 4), groups=1))
+        else:
+            wide = x
+            if x.shape[0] % groups:
+                wide = self._conv(x, outputs=groups * self.choices.integer(1, 3), kernel=(1, 1), same=True)
+            y = self._finish(self._conv(wide, outputs=groups * self.choices.integer(2, 4), groups=groups, binary=False))
+        y = self._add("shuffle", nn.ChannelShuffle(groups), y)
+        if self._chance(2):
+            return y
+        groups = self.choices.one_of([g for g in (groups, 2, 3, 4) if y.shape[0] % g == 0])
+        outputs = groups * self.choices.integer(1, 3)
+        return self._finish(self._conv(y, outputs=outputs, kernel=(1, 1), groups=groups, same=True, binary=False))
 
     def _pool(self, x: _Value) -> _Value:
         height, width = x.shape[1:]

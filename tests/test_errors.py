@@ -110,8 +110,8 @@ def test_a_wrong_option(words: list[str], message: str, problem: list[str], refu
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("lenet", "model 'lenet': expected zoo:NAME (digits_cnn, "),
-        ("zoo:lenet6", "unknown architecture 'lenet6'; expected one of digits_cnn, fire_small, lenet5"),
+        ("lenet", "model 'lenet': expected zoo:NAME (alexnet, "),
+        ("zoo:lenet6", "unknown architecture 'lenet6'; expected one of alexnet, digits_cnn, fire_small, lenet5"),
         ("nowhere.py:build", "nowhere.py: no such file"),
         ("nowhere.pt2", "nowhere.pt2: no such file"),
     ],

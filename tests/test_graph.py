@@ -132,6 +132,63 @@ def test_a_grouped_convolution_couples_equal_places_of_its_groups() -> None:
     }
 
 
+def test_a_channel_shuffle_couples_equal_places_of_its_groups_and_moves_them_side_by_side() -> None:
+    graph = Graph.of(
+        build(
+            (1, 4, 4),
+            ("conv", nn.Conv2d(1, 6, 1), (INPUT,)),
+            ("shuffle", nn.ChannelShuffle(2), ("conv",)),
+            ("norm", nn.BatchNorm2d(6), ("shuffle",)),
+            ("head", nn.Conv2d(6, 2, 1), ("norm",)),
+        )
+    )
+    assert slots(graph, "conv") == {
+        "conv.out": ((0, 3), (1, 4), (2, 5)),
+        "norm.out": ((0, 1), (2, 3), (4, 5)),
+        "head.in": ((0, 1), (2, 3), (4, 5)),
+    }
+
+
+def test_grouped_convolutions_around_a_shuffle_are_cut_in_what_all_their_groups_share() -> None:
+    def around(places: int) -> Graph:
+        return Graph.of(
+            build(
+                (1, 4, 4),
+                ("conv", nn.Conv2d(1, 4, 1), (INPUT,)),
+                ("first", nn.Conv2d(4, 2 * places, 1, groups=2), ("conv",)),
+                ("shuffle", nn.ChannelShuffle(2), ("first",)),
+                ("second", nn.Conv2d(2 * places, 4, 1, groups=2), ("shuffle",)),
+                ("head", nn.Conv2d(4, 2, 1), ("second",)),
+            )
+        )
+
+    # The second convolution's groups read places (0, 1) and (2, 3) of the first: 0 goes with 2, 1 with 3.
+    assert slots(around(4), "first") == {
+        "first.out": ((0, 2, 4, 6), (1, 3, 5, 7)),
+        "second.in": ((0, 1, 4, 5), (2, 3, 6, 7)),
+    }
+    # Three places do not share evenly among two groups: each is tied to the next.
+    frozen = around(3).frozen["first"]
+    assert frozen.cause == "shuffle"
+    assert frozen.reason == (
+        "the channel shuffle 'shuffle' and the layers around it tie all 6 channels to each other, so that none can go "
+        "alone"
+    )
+
+
+def test_a_shuffle_of_one_group_or_of_single_places_ties_nothing() -> None:
+    for groups in (1, 3):
+        graph = Graph.of(
+            build(
+                (1, 4, 4),
+                ("conv", nn.Conv2d(1, 3, 1), (INPUT,)),
+                ("shuffle", nn.ChannelShuffle(groups), ("conv",)),
+                ("head", nn.Conv2d(3, 2, 1), ("shuffle",)),
+            )
+        )
+        assert slots(graph, "conv") == {"conv.out": ((0,), (1,), (2,)), "head.in": ((0,), (1,), (2,))}
+
+
 def test_a_shared_layer_ties_its_calls() -> None:
     graph = Graph.of(
         build(

@@ -19,7 +19,7 @@ from camfit.budget import Budget
 from camfit.engine import Engine
 from camfit.errors import TrainingError
 from camfit.execute import Workshop
-from camfit.ladder import BISECTIONS, RUNGS, WHOLE, Candidate, Climb, Ladder
+from camfit.ladder import RUNGS, WHOLE, Candidate, Climb, Ladder
 from camfit.methods.pruning.l1_filters import L1Filters
 from camfit.network import Network
 from camfit.pack import Packed, pack
@@ -31,6 +31,8 @@ from camfit.train import Train, quiet
 
 Shape = tuple[float, int, int]
 FIRST = RUNGS[0][0]
+# Of the step between the last rung outside and the first inside; few, so that the densities can be told by hand.
+HALVINGS = 2
 
 
 @dataclass
@@ -66,6 +68,7 @@ def climb(monkeypatch: pytest.MonkeyPatch, budget: Budget, landscape: Landscape,
     monkeypatch.setattr(
         Ladder, "_candidate", lambda _, name, network, density, half=True: landscape.candidate(name, density)
     )
+    monkeypatch.setattr(ladders, "BISECTIONS", HALVINGS)
     monkeypatch.setattr(Ladder, "_curves", lambda _, network: {})
     monkeypatch.setattr(Ladder, "_slim", lambda _: ("slim", [{"name": "slimmed"}]))
     monkeypatch.setattr(Ladder, "_rung", rung)
@@ -95,7 +98,7 @@ def _names(*numbers: int) -> list[str]:
 def test_size_climbs_until_it_fits_then_halves_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
     landscape = Landscape(_bytes, lambda density: 0.8 + 0.1 * density)
     found = climb(monkeypatch, Budget(max_size=1_600), landscape)
-    backs = [f"rung-4-back-{turn + 1}" for turn in range(BISECTIONS)]
+    backs = [f"rung-4-back-{turn + 1}" for turn in range(HALVINGS)]
     assert landscape.tried == [WHOLE, *_names(1, 2, 3, 4), *backs, "final"]
     densities = {trial["name"]: trial["density"] for trial in found.trials}
     first = math.sqrt(0.2 * 0.13)

@@ -128,8 +128,8 @@ def test_a_mirror_is_for_data_that_survives_it(data: Dataset) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("lenet5", "model 'lenet5': expected zoo:NAME (digits_cnn, "),
-        ("zoo:lenet6", "unknown architecture 'lenet6'; expected one of digits_cnn, "),
+        ("lenet5", "model 'lenet5': expected zoo:NAME (alexnet, "),
+        ("zoo:lenet6", "unknown architecture 'lenet6'; expected one of alexnet, "),
         ("none.py:build", "none.py: no such file"),
         ("none.pt2", "none.pt2: no such file"),
     ],

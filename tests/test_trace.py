@@ -28,7 +28,20 @@ def test_any_network_written_as_a_module_is_traced_back(seed: int) -> None:
     assert len(found.nodes) == len(network.nodes)
 
 
-@pytest.mark.parametrize("name", ["digits_cnn", "lenet5", "resnet20", "mobilenet_v1_025", "fire_small"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "digits_cnn",
+        "lenet5",
+        "resnet20",
+        "mobilenet_v1_025",
+        "fire_small",
+        "mobilenet_v2",
+        "resnet18",
+        "shufflenet_v1",
+        "squeezenet_1_1",
+    ],
+)
 def test_state_dict_names_stay(name: str) -> None:
     model, shape = zoo.build(name, (1, 28, 28), 10), (1, 28, 28)
     network = traced(model, shape)

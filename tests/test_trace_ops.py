@@ -77,10 +77,11 @@ def test_pools_keep_their_geometry() -> None:
 
 
 def test_adaptive_pooling_that_divides_evenly_is_average_pooling() -> None:
-    for size, kernel in (((2, 3), (3, 2)), ((None, 2), (1, 3)), (6, (1, 1))):
+    for size, kernel in (((2, 3), (3, 2)), ((None, 2), (1, 3))):
         network = traced(After(lambda x, size=size: F.adaptive_avg_pool2d(x, size)))  # type: ignore[misc]
         pool = network.get_submodule(network.nodes[-1].layer)
         assert isinstance(pool, nn.AvgPool2d) and pool.kernel_size == kernel
+    assert kinds(traced(After(lambda x: F.adaptive_avg_pool2d(x, 6)))) == ["Conv2d"]
 
 
 def test_convolutions_keep_their_geometry() -> None:
@@ -99,6 +100,62 @@ def test_concatenation_and_addition() -> None:
     assert kinds(traced(After(lambda x: torch.cat([x, F.relu(x), x], dim=-3)))) == ["Conv2d", "ReLU", "Concat"]
     assert kinds(traced(After(lambda x: torch.concat((x, x), 1)))) == ["Conv2d", "Concat"]
     assert kinds(traced(After(lambda x: torch.add(x, x)))) == ["Conv2d", "Add"]
+
+
+def grouped(x: Tensor) -> Tensor:
+    return x.view(x.shape[0], 2, 2, 6, 6)
+
+
+SHUFFLE: dict[str, Forward] = {
+    "the paper's": lambda x: grouped(x).transpose(1, 2).contiguous().view(x.shape[0], -1, 6, 6),
+    "reshape": lambda x: x.reshape(-1, 2, 2, 6, 6).transpose(2, 1).reshape(-1, 4, 6, 6),
+    "permute": lambda x: grouped(x).permute(0, 2, 1, 3, 4).flatten(1, 2),
+    "unflatten and swap": lambda x: x.unflatten(1, (2, 2)).swapaxes(-4, -3).reshape(x.shape),
+    "pixels in one dimension": lambda x: x.view(-1, 2, 2, 36).transpose(1, 2).reshape(-1, 4, 6, 6),
+    "clone": lambda x: grouped(x).transpose(1, 2).clone(memory_format=torch.contiguous_format).view(-1, 4, 6, 6),
+    "function": lambda x: torch.channel_shuffle(x, 2),
+    "module": nn.ChannelShuffle(2),
+}
+
+
+@pytest.mark.parametrize("name", SHUFFLE)
+def test_every_way_to_shuffle_channels_is_a_shuffle(name: str) -> None:
+    network = traced(After(SHUFFLE[name]))
+    assert kinds(network) == ["Conv2d", "ChannelShuffle"]
+    assert isinstance(shuffle := network.get_submodule(network.nodes[1].layer), nn.ChannelShuffle)
+    assert shuffle.groups == 2
+
+
+def test_a_shuffle_into_a_vector_is_flattened_too() -> None:
+    network = traced(After(lambda x: grouped(x).transpose(1, 2).reshape(-1, 144)))
+    assert kinds(network) == ["Conv2d", "ChannelShuffle", "Flatten"]
+
+
+def test_a_shuffle_that_moves_nothing_is_no_layer() -> None:
+    for then in (
+        lambda x: F.relu(torch.channel_shuffle(x, 1)),
+        lambda x: F.relu(torch.channel_shuffle(x, 4)),
+        lambda x: F.relu(x.view(-1, 4, 1, 6, 6).transpose(1, 2).reshape(-1, 4, 6, 6)),
+        lambda x: F.relu(grouped(x).transpose(1, 2).transpose(1, 2).reshape(-1, 4, 6, 6)),
+        lambda x: F.relu(grouped(x).view(x.shape)),
+    ):
+        assert kinds(traced(After(then))) == ["Conv2d", "ReLU"]
+
+
+def test_shuffled_channels_have_memory_of_their_own() -> None:
+    def shuffled(x: Tensor) -> Tensor:
+        y = grouped(x).transpose(1, 2).reshape(x.shape)
+        y += x
+        return F.relu(x) + y
+
+    def written_between(x: Tensor) -> Tensor:
+        folded = grouped(x).transpose(1, 2)
+        F.relu_(x)
+        return folded.reshape(x.shape)
+
+    assert kinds(traced(After(shuffled))) == ["Conv2d", "ChannelShuffle", "Add", "ReLU", "Add"]
+    with pytest.raises(ModelError, match="aten.relu_.default .* changes in place what aten.reshape.default"):
+        trace(After(written_between), SHAPE)
 
 
 # -- refusals --------------------------------------------------------------------------------------------------
@@ -127,6 +184,16 @@ REFUSED: dict[str, tuple[Forward, str]] = {
     "a vector unfolded": (
         lambda x: x.flatten(1).view(-1, 4, 6, 6),
         r"\[144\] to \[4, 6, 6\]; camfit expects flattening",
+    ),
+    "channels folded and read": (lambda x: F.relu(grouped(x)), "relu.* camfit expects a channel shuffle"),
+    "channels folded in another order": (
+        lambda x: grouped(x).permute(0, 2, 1, 4, 3).reshape(x.shape),
+        r"in the order \[0, 2, 1, 4, 3\]; camfit expects a channel shuffle",
+    ),
+    "rows and columns swapped": (lambda x: x.transpose(2, 3), r"in the order \[0, 1, 3, 2\]; camfit expects a channel"),
+    "a fold unfolded into another shape": (
+        lambda x: grouped(x).transpose(1, 2).reshape(-1, 2, 12, 6),
+        r"to \[2, 12, 6\]; camfit expects a channel shuffle",
     ),
     "a number added": (lambda x: x + 1, "camfit expects the plain sum"),
     "a scaled sum": (lambda x: torch.add(x, x, alpha=2), "camfit expects the plain sum"),

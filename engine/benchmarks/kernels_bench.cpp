@@ -259,6 +259,12 @@ void rest() {
     k.affine(in.data(), 14 * 14, 64, {scale.data(), shift.data(), Activation::kRelu}, out.data());
   });
   line("flatten 20 @24", 0, [&](const Kernels& k) { k.flatten(shape, in.data(), out.data()); });
+  line("channel_shuffle 3x20 @56", 0, [&](const Kernels& k) {
+    k.channel_shuffle(in.data(), 28 * 56, 60, 3, out.data());
+  });
+  line("channel_shuffle 8x12 @28", 0, [&](const Kernels& k) {
+    k.channel_shuffle(in.data(), 28 * 28, 96, 8, out.data());
+  });
   line("softmax 1000", 0, [&](const Kernels& k) { k.softmax(in.data(), out.data(), 1000); });
   line("normalise_u8 3 @96", 0, [&](const Kernels& k) {
     k.normalise_u8(raw.data(), 96 * 96, 3, scale.data(), shift.data(), out.data());

@@ -66,6 +66,9 @@ def networks() -> dict[str, Net]:
     net.add_node("concat", [both, 0, both])
     net.add_node("flatten")
     out["elementwise"] = net
+    net = Net((2, 3, 6))
+    net.add_node("channel_shuffle", 0, [3])
+    out["channel_shuffle"] = net
     return out
 
 

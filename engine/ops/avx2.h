@@ -32,6 +32,7 @@ void activation(const float* in, Activation, float* out, size_t count);
 void affine(const float* in, int pixels, int channels, const Epilogue&, float* out);
 void flatten(const Shape&, const float* in, float* out);
 void softmax(const float* in, float* out, int count);
+void channel_shuffle(const float* in, int pixels, int channels, int groups, float* out);
 void normalise_u8(const uint8_t* in, int pixels, int channels, const float* scale, const float* shift, float* out);
 void normalise_f32(const float* in, int pixels, int channels, const float* scale, const float* shift, float* out);
 

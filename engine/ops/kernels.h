@@ -105,6 +105,8 @@ struct Kernels {
   void (*affine)(const float* in, int pixels, int channels, const Epilogue&, float* out);
   void (*flatten)(const Shape&, const float* in, float* out);  // HWC -> CHW
   void (*softmax)(const float* in, float* out, int count);
+  // Channels as a matrix [groups][channels / groups], transposed at each pixel; `groups` divides `channels`.
+  void (*channel_shuffle)(const float* in, int pixels, int channels, int groups, float* out);
   void (*normalise_u8)(const uint8_t* in, int pixels, int channels, const float* scale, const float* shift, float* out);
   void (*normalise_f32)(const float* in, int pixels, int channels, const float* scale, const float* shift, float* out);
 };

@@ -29,6 +29,7 @@ enum class Work : uint8_t {
   kAffine,
   kFlatten,
   kSoftmax,
+  kChannelShuffle,
 };
 
 // One axis of the work of a step, cut into `parts` ranges at multiples of `unit`.

@@ -217,6 +217,15 @@ bool resolve_concat(const Examined& at, const uint32_t* inputs, const Shape* val
   return set_shape(at, uint64_t(layer->in.height), uint64_t(layer->in.width), channels, &layer->out);
 }
 
+bool resolve_shuffle(const Examined& at, Layer* layer) {
+  const uint32_t groups = at.node.attributes[0], channels = uint32_t(layer->in.channels);
+  if (groups == 0 || channels % groups) {
+    return at.error.malformed("%s: %u groups do not divide %u channels", at.who, groups, channels);
+  }
+  layer->window.groups = int(groups);
+  return true;
+}
+
 bool resolve_layer(const Examined& at, const uint32_t* inputs, const Shape* values, Layer* layer) {
   *layer = Layer();
   layer->op = at.node.op;
@@ -243,6 +252,7 @@ bool resolve_layer(const Examined& at, const uint32_t* inputs, const Shape* valu
       if (is_vector(layer->in)) return true;
       return at.error.malformed("%s: its input is an image of %d x %d x %d, expected a vector", at.who,
                                 layer->in.height, layer->in.width, layer->in.channels);
+    case Op::kChannelShuffle: return resolve_shuffle(at, layer);
   }
   return at.error.unsupported("%s: unknown op", at.who);
 }

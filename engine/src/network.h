@@ -23,6 +23,7 @@ enum class Op : uint8_t {
   kAffine = 11,
   kFlatten = 12,
   kSoftmax = 13,
+  kChannelShuffle = 14,
 };
 
 enum class Form : uint8_t { kDense = 0, kHalf = 1, kCodebook = 2, kHashed = 3, kSign = 4, kSparse = 5 };

@@ -135,6 +135,9 @@ void add_steps(Preparation& p, uint32_t k) {
     case Op::kGlobalAvgPool: new_step(p, k, Work::kGlobalAvgPool, in, out).rows.count = 1; break;
     case Op::kFlatten: new_step(p, k, Work::kFlatten, in, out); break;
     case Op::kSoftmax: new_step(p, k, Work::kSoftmax, in, out); break;
+    case Op::kChannelShuffle:
+      new_step(p, k, Work::kChannelShuffle, in, out).rows.count = layer.out.height * layer.out.width;
+      break;
     case Op::kAffine: new_step(p, k, Work::kAffine, in, out).rows.count = layer.out.height * layer.out.width; break;
     case Op::kAdd:
     case Op::kActivation: {

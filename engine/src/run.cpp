@@ -122,6 +122,11 @@ void run_part(const void* argument, int part, int thread) {
     }
     case Work::kFlatten: kernels.flatten(window.in, in, out); break;
     case Work::kSoftmax: kernels.softmax(in, out, window.in.channels); break;
+    case Work::kChannelShuffle: {
+      const size_t first = size_t(rows.begin) * size_t(window.in.channels);
+      kernels.channel_shuffle(in + first, rows.end - rows.begin, window.in.channels, window.groups, out + first);
+      break;
+    }
   }
 }
 

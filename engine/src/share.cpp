@@ -30,7 +30,8 @@ double estimated_nanoseconds(const Step& step, uint64_t layer_work, bool plain) 
     case Work::kBinaryConv: return 0.004 * work * (plain ? 4 : 1);
     case Work::kMaxPool:
     case Work::kAvgPool: return 0.2 * work * slower;
-    case Work::kCopyChannels: return 0.3 * in;
+    case Work::kCopyChannels:
+    case Work::kChannelShuffle: return 0.3 * in;
     case Work::kAdd:
     case Work::kActivation:
     case Work::kAffine: return 0.4 * out;

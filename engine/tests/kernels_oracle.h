@@ -164,6 +164,11 @@ inline void test_hand_computed(const Kernels& k) {
   k.flatten({1, 2, 2}, pixels, out);
   check(equals(out, {1, 2, 10, 20}), "%s flatten by hand", k.name);
 
+  // Two pixels of three groups of two channels: 1 2 | 3 4 | 5 6 -> 1 3 5 2 4 6.
+  const float grouped[12] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+  k.channel_shuffle(grouped, 2, 6, 3, out);
+  check(equals(out, {1, 3, 5, 2, 4, 6, 7, 9, 11, 8, 10, 12}), "%s channel_shuffle by hand", k.name);
+
   const float values[9] = {-2, minus_zero, 0, 3, 6, 7, infinity, -infinity, 0.5f};
   k.activation(values, Activation::kRelu6, out, 9);
   check(equals(out, {0, minus_zero, 0, 3, 6, 6, 6, 0, 0.5f}), "%s relu6 by hand", k.name);

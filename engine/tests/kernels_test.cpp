@@ -308,6 +308,21 @@ void test_elementwise(Pair k, uint32_t seed) {
   check(same(in_place, expected), "activation in place, %s", message);
 }
 
+void test_channel_shuffle(Pair k, uint32_t seed) {
+  Random random(seed);
+  const int groups = random.one_of({1, 2, 3, 4, 5, 8}), pixels = random.integer(0, 9);
+  const int channels = groups * random.integer(1, 30);
+  const size_t count = size_t(pixels) * size_t(channels);
+  const Floats in = random_floats(count, random);
+  Floats out = untouched(count, random), expected = untouched(count, random), back = untouched(count, random);
+  k.tested.channel_shuffle(in.data(), pixels, channels, groups, out.data());
+  k.oracle.channel_shuffle(in.data(), pixels, channels, groups, expected.data());
+  check(same(out, expected), "channel_shuffle, seed %u: %d pixels of %d channels, %d groups", seed, pixels, channels,
+        groups);
+  k.tested.channel_shuffle(out.data(), pixels, channels, channels / groups, back.data());
+  check(same(back, in), "channel_shuffle there and back, seed %u", seed);
+}
+
 void test_table(const Kernels& k) {
   test_hand_computed(k);
   for (int cin : {5, 64, 504, 512, 520, 1000}) test_all_signs(k, cin, 4, 3);
@@ -343,6 +358,7 @@ int main() {
       test_hashed(pair, seed);
       test_pool(pair, seed);
       test_elementwise(pair, seed);
+      test_channel_shuffle(pair, seed);
     }
   }
   std::printf("%d passed, %d failed\n", tally.passed, tally.failed);

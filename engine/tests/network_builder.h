@@ -202,6 +202,7 @@ inline NetworkBuilder every_op(uint32_t wide) {
   const uint32_t right = net.conv(1, at, c, 3, c, net.dense({c, 1, 3, 3}));
   at = net.node(8, {left, right}, {1});                                  // add
   at = net.conv(1, at, c, 3, 2, net.sparse({c, c / 2, 3, 3}, 3));
+  at = net.node(14, {at}, {2});                                          // channel_shuffle
   at = net.conv(1, at, c, 1, 1, net.hashed({c, c, 1, 1}, 7));
   at = net.conv(1, at, c, 1, 1, net.sign({c, c, 1, 1}));
   at = net.conv(3, at, c, 3, 1, net.sign({c, c, 3, 3}));

@@ -23,7 +23,8 @@ OutOption = Annotated[
     Path, typer.Option("--out", help="Run directory; the same command goes on where it was interrupted", metavar="RUN")
 ]
 WeightsOption = Annotated[
-    Path | None, typer.Option("--weights", help="State dict of the model: .safetensors, .pt or .pth", metavar="FILE")
+    Path | None,
+    typer.Option("--weights", help="State dict: .safetensors, .pt or .pth; or imagenet", metavar="FILE"),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Of every random choice", min=0, max=2**32 - 1, metavar="N")]
 ThreadsOption = Annotated[int, typer.Option("--threads", help="Threads of the engine", min=1, max=64, metavar="N")]

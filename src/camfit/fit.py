@@ -196,6 +196,7 @@ def _work(
     task = classification()
     model = models.load(source, dataset, weights=weights, seed=seed)
     manifest: Record = {
+        "camfit": version("camfit"),  # steps of two versions make no one run
         "kind": kind,
         "model": f"{model.name} {model.fingerprint}",
         "data": f"{dataset.name} {dataset.fingerprint}",

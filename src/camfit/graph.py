@@ -3,8 +3,9 @@
 Every channel of every value carries an id. Convolutions and linear layers give their outputs fresh ids; elementwise
 layers hand ids on; flatten repeats an image channel's id once for each of its pixels; concatenation appends. Ids are
 tied (union-find) where one channel cannot go without the other: across additions, from a depth-wise convolution's
-input to its outputs, at equal places of a grouped convolution's groups, and between the calls of a shared layer. A
-*channel* is a class of tied ids; a *group* is all channels that occupy the same dimensions of the same layers.
+input to its outputs, at equal places of a grouped convolution's or a channel shuffle's groups, and between the calls of
+a shared layer. A *channel* is a class of tied ids; a *group* is all channels that occupy the same dimensions of the
+same layers.
 """
 
 from __future__ import annotations
@@ -170,6 +171,7 @@ class _Builder:
         # Ids at each dimension of each layer that has channels of its own, in order of first execution.
         self.places: dict[tuple[str, Dimension], Ids] = {}
         self.freezes: list[tuple[Ids, Frozen]] = []
+        self.shuffles: list[tuple[str, Ids]] = []
 
     def graph(self) -> Graph:
         image = self.sets.fresh(self.shapes[INPUT][0])
@@ -196,6 +198,8 @@ class _Builder:
             return np.concatenate(inputs)
         elif isinstance(layer, nn.Flatten):
             return np.repeat(inputs[0], int(np.prod(self.shapes[names[0]][1:])))
+        elif isinstance(layer, nn.ChannelShuffle):
+            return self._shuffle(path, layer.groups, inputs[0])
         elif isinstance(layer, nn.Softmax):
             # Its sum runs over all channels: none can go without changing the others.
             self.freezes.append((inputs[0], Frozen(f"its channels reach the soft-max {path!r}", path)))
@@ -228,6 +232,16 @@ class _Builder:
             self.freezes.append((np.concatenate([x, y]), Frozen(why, path)))
         return y
 
+    def _shuffle(self, path: str, groups: int, x: Ids) -> Ids:
+        """Transposes [groups, places]. A place goes in every group or in none: the rest keeps its order."""
+        if groups in (1, len(x)):
+            return x
+        in_groups = x.reshape(groups, -1)
+        for other in in_groups[1:]:
+            self.sets.tie(in_groups[0], other)
+        self.shuffles.append((path, x))
+        return in_groups.T.reshape(-1)
+
     def _place(self, path: str, dimension: Dimension, ids: Ids) -> None:
         """Notes the ids at one side of a layer; a shared layer's calls are tied to the first."""
         if (path, dimension) in self.places:
@@ -241,6 +255,13 @@ class _Builder:
         return [self.sets.find(member) for member in ids.tolist()]
 
     def _collect(self) -> Graph:
+        for path, ids in self.shuffles:
+            if len(ids) > 1 and len(set(self._roots(ids))) == 1:
+                reason = (
+                    f"the channel shuffle {path!r} and the layers around it tie all {len(ids)} channels to each other, "
+                    "so that none can go alone"
+                )
+                self.freezes.append((ids, Frozen(reason, path)))
         causes: dict[int, Frozen] = {}
         for ids, why in self.freezes:
             for root in self._roots(ids):

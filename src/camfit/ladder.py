@@ -46,7 +46,7 @@ RUNGS = (
     (0.015, 4, 3),
     (0.010, 4, 3),
 )
-BISECTIONS = 2
+BISECTIONS = 3
 # The candidate that is neither pruned nor shared.
 WHOLE = "whole"
 # A latency is aimed at with this margin, because the next measurement differs.
@@ -240,11 +240,12 @@ class Ladder:
     def _recovery(self, portions: int) -> Train:
         """Training between rewrites, with the L2 that makes the next round's small weights smaller.
 
-        At no higher a rate than the original's: where that had to be low, a higher one may break down.
+        At no higher a rate than the original's: where that had to be low, a higher one may break down. With its L2 too,
+        where it had any: with a fifth of it, LeNet-5 under a mask of 6 % ends 0.14 points lower on validation data.
         """
         given = self.training
-        rate = min(0.02, given.learning_rate)
-        return Train(self._epochs(portions), rate, optimizer=given.optimizer, weight_decay=1e-4, augment=given.augment)
+        rate, decay = min(0.02, given.learning_rate), max(1e-4, given.weight_decay)
+        return Train(self._epochs(portions), rate, optimizer=given.optimizer, weight_decay=decay, augment=given.augment)
 
     def _rewound(self, portions: int) -> Train:
         """Long training at the rates of the original, which beats low ones (Renda, Frankle, Carbin, ICLR 2020)."""
@@ -290,9 +291,9 @@ class Ladder:
         shape = next(
             ((best.density, c, n) for d, c, n in RUNGS if d <= best.density * 1.0001), (best.density, *RUNGS[-1][1:])
         )
-        longer = Recipe(name, (self._rewound(14),), self._terms)
+        longer = Recipe(name, (self._rewound(16),), self._terms)
         trained, way = execute(longer, thin, self.workshop, self.run, prefix=f"{name}-prune-", teacher=self.original)
-        candidate, shared = self._share(name, trained, shape, 5)
+        candidate, shared = self._share(name, trained, shape, 3)
         return candidate, way, shared
 
     def _candidate(self, name: str, network: Network, density: float, half: bool = True) -> Candidate:

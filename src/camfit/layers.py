@@ -124,6 +124,7 @@ LAYERS: dict[str, LayerKind] = {
     "dropout2d": LayerKind(nn.Dropout2d, ("p",)),
     "add": LayerKind(Add, ()),
     "concat": LayerKind(Concat, ()),
+    "channel_shuffle": LayerKind(nn.ChannelShuffle, ("groups",)),
 }
 
 

@@ -27,6 +27,7 @@ from camfit.network import Network
 from camfit.storage import network_bytes
 from camfit.trace import load_exported, trace
 from camfit.train import Train
+from camfit.zoo import pretrained
 
 # Data whose classes survive a mirror; digits and letters do not, and of other data nothing is known.
 _MIRRORED = ("fashion-mnist",)
@@ -63,7 +64,8 @@ def load(source: ModelSource, dataset: Dataset, *, weights: str | Path | None = 
     Args:
         source: ``zoo:NAME``, ``path/file.py:factory``, ``path/file.pt2``, an ``nn.Module`` or an exported program. A
             factory takes (input_shape, classes) or nothing.
-        weights: ``.safetensors``, or ``.pt``/``.pth`` holding a state dict (read with ``weights_only=True``).
+        weights: ``.safetensors``, or ``.pt``/``.pth`` holding a state dict (read with ``weights_only=True``);
+            ``imagenet`` for those that an installed package holds for the zoo's architecture.
         seed: of fresh weights.
 
     Raises:
@@ -92,6 +94,10 @@ def load(source: ModelSource, dataset: Dataset, *, weights: str | Path | None = 
                     f"model {name!r}: expected zoo:NAME ({known}), path/to/file.py:factory, or a .pt2 file"
                 )
     if weights is not None:
+        if str(weights) == pretrained.IMAGENET:
+            if not name.startswith("zoo:"):
+                raise ModelError(f"model {name!r}: {pretrained.IMAGENET} weights are known for the zoo's models alone")
+            weights = pretrained.find(name.removeprefix("zoo:"))
         if isinstance(module, ExportedProgram):
             raise ModelError(f"{weights}: a .pt2 model brings its own weights; leave --weights out")
         if isinstance(source, nn.Module):

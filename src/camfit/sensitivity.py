@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from itertools import groupby, pairwise
 
 import torch
 
@@ -17,6 +17,9 @@ FRACTIONS = (0.6, 0.4, 0.25, 0.16, 0.1, 0.06, 0.035, 0.02, 0.01)
 # One scan may spend about this many multiply-accumulates; larger networks look at fewer images.
 _MACS = 6e11
 _FEWEST, _MOST = 200, 2000
+
+# Points of an interpolated curve for each one measured.
+_BETWEEN = 16
 
 Curves = dict[str, list[tuple[float, float]]]
 
@@ -53,9 +56,11 @@ def sensitivity(network: Network, samples: Samples, task: Task, macs: int, seed:
 
 
 def keep_fractions(curves: Curves, sizes: dict[str, int], density: float) -> dict[str, float]:
-    """Shares an overall density over layers so that each loses about the same accuracy on its own.
+    """Shares an overall density over layers so that the losses that the layers have on their own add up to the least.
 
-    Finds the tolerance ε for which the layers' smallest fractions with a loss of at most ε add up to the density.
+    Each curve is made monotone (keeping less never counts as better), interpolated on the fraction's logarithm, and
+    replaced by its lower convex hull. Then weights are handed out where one more saves the most loss, which is optimal
+    on convex curves. A small layer is left whole where its few weights matter: pruning it would save next to nothing.
 
     Args:
         curves: of :func:`sensitivity`.
@@ -67,41 +72,48 @@ def keep_fractions(curves: Curves, sizes: dict[str, int], density: float) -> dic
     """
     if not 0 < density <= 1:
         raise BudgetError(f"density {density}: expected above 0 and at most 1")
-    total = sum(sizes.values())
+    chosen = {path: curves[path][-1][0] for path in sizes}
+    left = density * sum(sizes.values()) - sum(chosen[path] * size for path, size in sizes.items())
+    if left < 0:
+        # The curves end at their smallest fraction; what is still too much is taken from all alike.
+        factor = 1 + left / sum(chosen[path] * size for path, size in sizes.items())
+        return {path: min(1.0, max(share * factor, 16 / sizes[path])) for path, share in chosen.items()}
+    steps = [(gain / sizes[path], path, span) for path in sizes for gain, span in _hull(curves[path])]
+    for _, equal in groupby(sorted(steps, key=lambda step: -step[0]), key=lambda step: step[0]):
+        # Steps of one gain share alike.
+        spans: dict[str, float] = {}
+        for _, path, span in equal:
+            spans[path] = spans.get(path, 0.0) + span
+        wanted = sum(span * sizes[path] for path, span in spans.items())
+        part = min(1.0, left / wanted)
+        for path, span in spans.items():
+            chosen[path] += part * span
+        left -= part * wanted
+        if left <= 0:
+            break
+    return {path: min(1.0, max(share, 16 / sizes[path])) for path, share in chosen.items()}
 
-    def shares(tolerance: float) -> dict[str, float]:
-        return {path: _smallest(curves[path], tolerance) for path in sizes}
 
-    low, high = -1.0, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        kept = sum(share * sizes[path] for path, share in shares(middle).items())
-        low, high = (middle, high) if kept > density * total else (low, middle)
-    # Where curves are flat, the shares jump at one tolerance: the density lies between the two sides of the jump.
-    more, fewer = shares(low), shares(high)
-    most, least = (sum(share * sizes[path] for path, share in side.items()) for side in (more, fewer))
-    part = min(1.0, max(0.0, (density * total - least) / (most - least))) if most > least else 0.0
-    chosen = {path: share + part * (more[path] - share) for path, share in fewer.items()}
-    # The curves end at their smallest fraction; what is still too much is taken from all alike.
-    kept = sum(share * sizes[path] for path, share in chosen.items())
-    factor = min(1.0, density * total / kept)
-    return {path: min(1.0, max(share * factor, min(1.0, 16 / sizes[path]))) for path, share in chosen.items()}
-
-
-def _smallest(curve: list[tuple[float, float]], tolerance: float) -> float:
-    """The smallest fraction whose loss stays within the tolerance, interpolated on the fraction's logarithm.
-
-    The curve is made monotone first: keeping less never counts as better.
-    """
+def _hull(curve: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The lower convex hull of a curve's loss, from its smallest fraction to 1: (loss saved per fraction, fraction)."""
     whole = curve[0][1]
-    losses, worst = [], -math.inf
-    for _, metric in curve:
-        worst = max(worst, whole - metric)
-        losses.append(worst)
-    for number in range(1, len(curve)):
-        if losses[number] > tolerance:
-            (before, _), (after, _) = curve[number - 1], curve[number]
-            span = losses[number] - losses[number - 1]
-            part = 0.0 if span <= 0 else min(1.0, max(0.0, (tolerance - losses[number - 1]) / span))
-            return math.exp(math.log(before) + part * (math.log(after) - math.log(before)))
-    return curve[-1][0]
+    points: list[tuple[float, float]] = []
+    worst, before = 0.0, curve[0][0]
+    for fraction, metric in curve:
+        earlier, worst = worst, max(worst, whole - metric)
+        for step in range(1, _BETWEEN + 1):
+            part = step / _BETWEEN
+            points.append((before * (fraction / before) ** part, earlier + part * (worst - earlier)))
+        before = fraction
+    hull: list[tuple[float, float]] = []
+    for x, y in reversed(points):
+        if hull and x <= hull[-1][0]:
+            continue
+        while len(hull) > 1 and _slope(hull[-2], hull[-1]) >= _slope(hull[-1], (x, y)):
+            hull.pop()
+        hull.append((x, y))
+    return [(-_slope(a, b), b[0] - a[0]) for a, b in pairwise(hull)]
+
+
+def _slope(a: tuple[float, float], b: tuple[float, float]) -> float:
+    return (b[1] - a[1]) / (b[0] - a[0])

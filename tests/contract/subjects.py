@@ -14,7 +14,8 @@ from camfit.method import Planner
 from camfit.network import Network
 from camfit.storage import network_bytes, network_from_bytes
 from camfit.trace import trace
-from camfit.zoo import digits_cnn, fire_small, lenet_300_100, mobilenet_v1, resnet20
+from camfit.zoo import digits_cnn, fire_small, lenet_300_100, mobilenet_v1, resnet20, shufflenet_v1
+from camfit.zoo.layers import conv_bn
 
 CLASSES = 4
 SHAPE = (2, 12, 12)
@@ -24,9 +25,25 @@ MODELS: Mapping[str, Callable[[], nn.Module]] = MappingProxyType(
         "perceptron": lambda: lenet_300_100.build(SHAPE, CLASSES),
         "residual": lambda: resnet20.build(SHAPE, CLASSES, depth=8, width=6),
         "depthwise": lambda: mobilenet_v1.build(SHAPE, CLASSES, width=0.1),
+        "shuffle": lambda: _shuffle(),
         "concat": lambda: fire_small.build(SHAPE, CLASSES, width=8),
     }
 )
+
+
+def _shuffle() -> nn.Module:
+    """A stem and ShuffleNet's two kinds of unit."""
+    return nn.Sequential(
+        *conv_bn(SHAPE[0], 8, 3),
+        nn.ReLU(),
+        shufflenet_v1.Unit(8, 32, groups=2, first_groups=1, stride=2, first=True),
+        shufflenet_v1.Unit(32, 32, groups=2, first_groups=2, stride=1, first=False),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(32, CLASSES),
+    )
+
+
 PLANNERS = tuple(name for name, entry in catalog.methods().items() if isinstance(entry.options(), Planner))
 
 

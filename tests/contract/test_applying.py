@@ -55,7 +55,7 @@ def test_one_training_step_is_finite_and_reaches_every_stored_weight(
 ) -> None:
     torch.manual_seed(0)
     rewritten.train()
-    optimizer = torch.optim.SGD(rewritten.parameters(), lr=1e-3)
+    optimizer = torch.optim.SGD(rewritten.parameters(), lr=1.0)  # small steps may be lost to rounding
     loss = F.cross_entropy(rewritten(calibration.inputs), calibration.targets)
     loss.backward()
     assert bool(loss.isfinite())

@@ -156,6 +156,17 @@ def test_flatten_that_moves_nothing_leaves_a_value_in_use_alone(isa: str) -> Non
     expect(net, image([[1, 2]]), [-1, -2, 1, 2, 1, 2], isa)
 
 
+@pytest.mark.parametrize(
+    ("groups", "wanted"),
+    [(1, [1, 2, 3, 4, 5, 6]), (2, [1, 4, 2, 5, 3, 6]), (3, [1, 3, 5, 2, 4, 6]), (6, [1, 2, 3, 4, 5, 6])],
+)
+def test_channel_shuffle_transposes_groups_and_places(isa: str, groups: int, wanted: list) -> None:
+    net = Net((2, 1, 6))
+    net.add_node("channel_shuffle", attributes=[groups])
+    given = np.array([[[1, 2, 3, 4, 5, 6]], [[10, 20, 30, 40, 50, 60]]], np.float32)
+    expect(net, given, [[wanted], [[10 * value for value in wanted]]], isa)
+
+
 def test_softmax_of_small_and_large_values(isa: str) -> None:
     net = Net((1, 1, 2))
     net.add_node("softmax")

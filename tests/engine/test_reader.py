@@ -41,6 +41,7 @@ def small_net() -> Net:
     net.conv2d(hashed((2, 3, 1, 1), 1, rng.normal(size=4)), activation=1)
     net.conv2d(sign(rng.random(2), rng.normal(size=(2, 2, 2, 2))), scale_input=True, pad=(0, 0, 1, 1))
     net.pool("max_pool", (2, 2), stride=(2, 2))
+    net.add_node("channel_shuffle", attributes=[2])
     net.add_node("flatten")
     net.linear(sparse(np.array([[0, 0, 1.5, 0, 0, -2, 0, 0], [1, 0, 0, 0, 0, 0, 0, 3]], np.float32)))
     net.linear(dense(rng.normal(size=(2, 2))))
@@ -234,6 +235,18 @@ SIGNS = sign(np.ones(3, F32), np.ones((3, 2, 1, 1)))
         (net_of(conv(SIGNS, op="binary_conv2d", scale_input=2)), "NODE: node 0 'a' (binary_conv2d): scale_input is 2"),
         (net_of(pool(top=2)), "NODE: node 0 'a' (max_pool): a window lies wholly in the padding"),
         (net_of(pool(right=2)), "NODE: node 0 'a' (max_pool): a window lies wholly in the padding"),
+        (
+            net_of(("channel_shuffle", 0, [0], ())),
+            "NODE: node 0 'a' (channel_shuffle): 0 groups do not divide 2 channels",
+        ),
+        (
+            net_of(("channel_shuffle", 0, [3], ())),
+            "NODE: node 0 'a' (channel_shuffle): 3 groups do not divide 2 channels",
+        ),
+        (
+            net_of(("channel_shuffle", 0, [2**32 - 1], ())),
+            "NODE: node 0 'a' (channel_shuffle): 4294967295 groups do not divide 2 channels",
+        ),
         (net_of(pool("avg_pool", count=7)), "NODE: node 0 'a' (avg_pool): count_include_pad is 7, expected 0 or 1"),
     ],
 )
@@ -267,7 +280,7 @@ def test_unsupported_nodes(data: bytes, message: str) -> None:
 def test_unknown_op_form_and_reference() -> None:
     nodes = varint(1) * 3 + struct.pack("<ff", 1, 0) + varint(1)
     table = varint(0)
-    assert "NODE: node 0 has unknown op 14" in refusal(assemble(b"", nodes + b"\x0e\0\1\0", table, b""))
+    assert "NODE: node 0 has unknown op 15" in refusal(assemble(b"", nodes + b"\x0f\0\1\0", table, b""))
     assert "NODE: node 0 has unknown op 0" in refusal(assemble(b"", nodes + b"\0\0\1\0", table, b""))
     one = varint(1) + bytes([9, 1, 1, 0])
     assert refusal(assemble(b"", nodes, one, b"")) == "FileUnsupported: WGHT: weight 0 has unknown form 9"

@@ -28,6 +28,7 @@ OPS = {
     "affine": 11,
     "flatten": 12,
     "softmax": 13,
+    "channel_shuffle": 14,
 }
 NONE, RELU, RELU6 = 0, 1, 2
 DENSE, HALF, CODEBOOK, HASHED, SIGN, SPARSE = range(6)

@@ -154,6 +154,11 @@ def test_convolutions_keep_their_geometry() -> None:
     assert op.attributes == [6, 3, 2, 2, 1, 1, 0, 1, 0, 1, 2, 2, 0] and op.weights[1:] == [None, None]
 
 
+def test_a_shuffle_carries_its_groups() -> None:
+    _, op = lower(chain((4, 8, 8), conv=nn.Conv2d(4, 6, 1), shuffle=nn.ChannelShuffle(3)))
+    assert (op.op, op.inputs, op.attributes, op.weights) == ("channel_shuffle", [1], [3], [])
+
+
 @pytest.mark.parametrize(
     ("pool", "size", "attributes"),
     [

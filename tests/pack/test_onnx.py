@@ -18,7 +18,13 @@ from camfit.pack.onnx import to_onnx
 from camfit.trace import trace
 from networks import Allowed, inputs, random_network, with_forms
 
-SHAPES = {"lenet5": (1, 28, 28), "lenet_300_100": (1, 28, 28), "mobilenet_v1_025": (3, 96, 96), "resnet20": (3, 32, 32)}
+SHAPES = {
+    "alexnet": (3, 63, 63),
+    "lenet5": (1, 28, 28),
+    "lenet_300_100": (1, 28, 28),
+    "mobilenet_v1_025": (3, 96, 96),
+    "resnet20": (3, 32, 32),
+}
 
 
 def run(model: bytes, images: Tensor) -> np.ndarray:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from camfit import zoo
-from camfit.zoo import mobilenet_v1, resnet20, vgg_small
+from camfit.zoo import alexnet, mobilenet_v1, mobilenet_v2, resnet20, shufflenet_v1, vgg_small
 
 
 def count(model: nn.Module) -> int:
@@ -32,6 +32,102 @@ def test_resnet20_with_the_papers_shortcuts() -> None:
     assert shortcuts == (16 * 32 + 2 * 32) + (32 * 64 + 2 * 64)
     assert count(model) - shortcuts == 269_722
     assert round(count(resnet20.build((3, 32, 32), 10, depth=56)) / 1e6, 2) == 0.86  # the paper's 0.85M with option A
+
+
+def macs(model: nn.Module, shape: tuple[int, int, int]) -> int:
+    """Multiply-accumulates of one image; the model lives on the device meta, so that nothing is computed."""
+    total = 0
+
+    def hook(layer: nn.Module, _: object, output: torch.Tensor) -> None:
+        nonlocal total
+        total += layer.weight.numel() * output[0, 0].numel()  # type: ignore[operator, union-attr]
+
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.register_forward_hook(hook)
+    model.eval()(torch.zeros(1, *shape, device="meta"))
+    return total
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "million_macs"),
+    [
+        ("alexnet", 61_100_840, 714),  # torchvision's count; MACs 720e6 by the paper's shapes
+        ("mobilenet_v2", 3_504_872, 300),  # torchvision's; Sandler et al. 2018, table 4: 3.4M, 300M
+        ("resnet18", 11_689_512, 1_800),  # torchvision's; He et al. 2016, table 1: 1.8e9
+        ("shufflenet_v1", 1_865_728, 137),  # counted; Zhang et al. 2018, table 2: 137 MFLOPs
+        ("squeezenet_1_0", 1_248_424, 819),  # torchvision's; counted
+        ("squeezenet_1_1", 1_235_496, 349),  # torchvision's; its authors: 2.4 times less than 1.0
+    ],
+)
+def test_networks_for_imagenet(name: str, parameters: int, million_macs: int) -> None:
+    with torch.device("meta"):
+        model = zoo.build(name, (3, 224, 224), 1000)
+    assert count(model) == parameters
+    assert macs(model, (3, 224, 224)) == pytest.approx(1e6 * million_macs, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("groups", "stage2", "million_macs"), [(1, 144, 143), (2, 200, 140), (3, 240, 137), (4, 272, 133), (8, 384, 137)]
+)  # Zhang et al. 2018, tables 1 and 2
+def test_shufflenet_costs_the_same_with_any_number_of_groups(groups: int, stage2: int, million_macs: int) -> None:
+    with torch.device("meta"):
+        model = shufflenet_v1.build((3, 224, 224), 1000, groups=groups)
+    assert model.stage3[0].compress.in_channels == stage2
+    grouped = [layer.groups for path, layer in model.named_modules() if path.endswith(("compress", "expand"))]
+    assert grouped == [1] + [groups] * 31  # the first 1x1 convolution of stage 2 is not grouped
+    assert macs(model, (3, 224, 224)) == pytest.approx(1e6 * million_macs, rel=0.015)
+
+
+@pytest.mark.parametrize(("width", "million_macs"), [(0.5, 38), (0.25, 13)])  # Zhang et al. 2018, table 2
+def test_shufflenet_narrows(width: float, million_macs: int) -> None:
+    with torch.device("meta"):
+        assert macs(shufflenet_v1.build((3, 224, 224), 1000, width=width), (3, 224, 224)) <= 1e6 * million_macs
+
+
+def test_mobilenet_v2_rounds_its_channels_to_eight() -> None:
+    with torch.device("meta"):
+        model = mobilenet_v2.build((3, 224, 224), 1000, width=1.4)
+        assert macs(model, (3, 224, 224)) == pytest.approx(585e6, rel=0.01)  # Sandler et al. 2018, table 4
+        narrow = mobilenet_v2.build((3, 224, 224), 1000, width=0.35)
+    channels = {layer.out_channels for layer in narrow.modules() if isinstance(layer, nn.Conv2d)}
+    assert all(number % 8 == 0 for number in channels) and 1280 in channels
+
+
+def test_alexnet_at_both_sizes_of_its_papers() -> None:
+    for size, parameters in ((224, 61_100_840), (227, 61_100_840), (63, 61_100_840 - 35 * 256 * 4096)):
+        with torch.device("meta"):
+            assert count(alexnet.build((3, size, size), 1000)) == parameters
+
+
+# The first and last paths of torchvision's state dicts, with shapes.
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("alexnet", {"features.0.weight": [64, 3, 11, 11], "features.10.bias": [256], "classifier.6.bias": [1000]}),
+        (
+            "mobilenet_v2",
+            {
+                "features.0.0.weight": [32, 3, 3, 3],
+                "features.1.conv.0.1.running_var": [32],
+                "features.1.conv.1.weight": [16, 32, 1, 1],
+                "features.2.conv.3.num_batches_tracked": [],
+                "features.18.1.bias": [1280],
+                "classifier.1.weight": [1000, 1280],
+            },
+        ),
+        (
+            "resnet18",
+            {"bn1.running_mean": [64], "layer2.0.downsample.0.weight": [128, 64, 1, 1], "fc.weight": [1000, 512]},
+        ),
+        ("squeezenet_1_0", {"features.12.expand3x3.weight": [256, 64, 3, 3], "classifier.1.weight": [1000, 512, 1, 1]}),
+        ("squeezenet_1_1", {"features.12.expand3x3.weight": [256, 64, 3, 3], "features.3.squeeze.bias": [16]}),
+    ],
+)
+def test_paths_are_torchvisions(name: str, expected: dict[str, list[int]]) -> None:
+    with torch.device("meta"):
+        state = zoo.build(name, (3, 224, 224), 1000).state_dict()
+    assert {path: list(state[path].shape) for path in expected} == expected
 
 
 @pytest.mark.parametrize(("width", "expected"), [(1.0, 4_231_976), (0.25, 470_072)])  # Howard et al. 2017: 4.2M, 0.5M

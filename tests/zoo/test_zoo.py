@@ -6,18 +6,39 @@ from torch import nn
 
 from camfit import zoo
 from camfit.errors import ModelError
-from camfit.zoo import digits_cnn, fire_small, lenet5, lenet_300_100, mobilenet_v1, resnet20, vgg_small
+from camfit.zoo import (
+    alexnet,
+    digits_cnn,
+    fire_small,
+    lenet5,
+    lenet_300_100,
+    mobilenet_v1,
+    mobilenet_v2,
+    resnet18,
+    resnet20,
+    shufflenet_v1,
+    squeezenet,
+    vgg_small,
+)
 
 SMALL = {  # the wide ones narrowed, so that the tests stay quick
+    "alexnet": lambda shape, classes: alexnet.build(shape, classes, width=0.05),
     "digits_cnn": digits_cnn.build,
     "fire_small": fire_small.build,
     "lenet5": lenet5.build,
     "lenet_300_100": lenet_300_100.build,
     "mobilenet_v1": lambda shape, classes: mobilenet_v1.build(shape, classes, width=0.125),
     "mobilenet_v1_025": mobilenet_v1.build_quarter,
+    "mobilenet_v2": lambda shape, classes: mobilenet_v2.build(shape, classes, width=0.25),
+    "resnet18": lambda shape, classes: resnet18.build(shape, classes, width=4),
     "resnet20": lambda shape, classes: resnet20.build(shape, classes, depth=8, width=4),
+    "shufflenet_v1": lambda shape, classes: shufflenet_v1.build(shape, classes, width=0.25),
+    "squeezenet_1_0": squeezenet.build_1_0,
+    "squeezenet_1_1": squeezenet.build_1_1,
     "vgg_small": lambda shape, classes: vgg_small.build(shape, classes, width=8),
 }
+# What an architecture cannot do on the shapes below, it must do on this.
+LARGE = {"alexnet": (3, 70, 100)}
 SHAPES = [(1, 8, 8), (3, 9, 13), (1, 28, 28), (3, 32, 32), (2, 33, 16)]
 
 
@@ -28,6 +49,8 @@ def test_the_table_above_is_complete() -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", zoo.names())
 def test_logits_at_any_input_size(name: str, shape: tuple[int, int, int]) -> None:
+    if name in LARGE:
+        shape = (shape[0], *(size + 60 for size in shape[1:]))
     model = SMALL[name](shape, 7).eval()
     with torch.no_grad():
         assert model(torch.randn(2, *shape)).shape == (2, 7)
@@ -36,8 +59,9 @@ def test_logits_at_any_input_size(name: str, shape: tuple[int, int, int]) -> Non
 @pytest.mark.parametrize("name", zoo.names())
 def test_every_parameter_learns_from_the_first_step(name: str) -> None:
     torch.manual_seed(0)
-    model = SMALL[name]((3, 32, 32), 10)
-    model(torch.randn(8, 3, 32, 32)).logsumexp(dim=1).sum().backward()
+    shape = LARGE.get(name, (3, 32, 32))
+    model = SMALL[name](shape, 10)
+    model(torch.randn(8, *shape)).logsumexp(dim=1).sum().backward()
     for path, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), path
 
@@ -46,7 +70,7 @@ def test_every_parameter_learns_from_the_first_step(name: str) -> None:
 def test_the_seed_decides_the_weights(name: str) -> None:
     def weights(seed: int) -> list[torch.Tensor]:
         torch.manual_seed(seed)
-        return list(SMALL[name]((1, 16, 16), 10).parameters())
+        return list(SMALL[name](LARGE.get(name, (1, 16, 16)), 10).parameters())
 
     assert all(torch.equal(a, b) for a, b in zip(weights(1), weights(1), strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(weights(1), weights(2), strict=True))
@@ -55,7 +79,7 @@ def test_the_seed_decides_the_weights(name: str) -> None:
 @pytest.mark.parametrize("name", zoo.names())
 def test_weights_start_with_the_variance_of_he(name: str) -> None:
     torch.manual_seed(0)
-    for path, layer in SMALL[name]((1, 28, 28), 10).named_modules():
+    for path, layer in SMALL[name](LARGE.get(name, (1, 28, 28)), 10).named_modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             # He et al. 2015: 2 / fan-in before a ReLU, 1 / fan-in where none follows (convolutions of LeNet-5)
             gain = 1 if name == "lenet5" and path.startswith("conv") else 2
@@ -67,17 +91,30 @@ def test_weights_start_with_the_variance_of_he(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "least"),
-    [("digits_cnn", 4), ("fire_small", 4), ("lenet5", 4), ("mobilenet_v1_025", 3), ("resnet20", 4), ("vgg_small", 8)],
+    [
+        ("alexnet", 63),
+        ("digits_cnn", 4),
+        ("fire_small", 4),
+        ("lenet5", 4),
+        ("mobilenet_v1_025", 3),
+        ("mobilenet_v2", 3),
+        ("resnet18", 3),
+        ("resnet20", 4),
+        ("shufflenet_v1", 3),
+        ("squeezenet_1_0", 3),
+        ("squeezenet_1_1", 3),
+        ("vgg_small", 8),
+    ],
 )
 def test_too_small_an_input_is_refused(name: str, least: int) -> None:
     with torch.no_grad():
         assert SMALL[name]((1, least, least), 2).eval()(torch.zeros(1, 1, least, least)).shape == (1, 2)
     with pytest.raises(ModelError, match=rf"(mobilenet_v1|{name}): input shape .*at least {least}x{least} pixels"):
-        zoo.build(name, (1, least - 1, 28), 2)
+        zoo.build(name, (1, least - 1, least + 20), 2)
 
 
 def test_wrong_arguments_are_refused() -> None:
-    with pytest.raises(ModelError, match=r"unknown architecture 'lenet'; expected one of digits_cnn, .*vgg_small"):
+    with pytest.raises(ModelError, match=r"unknown architecture 'lenet'; expected one of alexnet, .*vgg_small"):
         zoo.build("lenet", (1, 28, 28), 10)
     with pytest.raises(ModelError, match="unknown architecture 'lenet'"):
         zoo.training("lenet")
@@ -89,5 +126,21 @@ def test_wrong_arguments_are_refused() -> None:
         mobilenet_v1.build((3, 32, 32), 10, width=0)
     with pytest.raises(ModelError, match="vgg_small: width 0"):
         vgg_small.build((3, 32, 32), 10, width=0)
+    with pytest.raises(ModelError, match="alexnet: width 0"):
+        alexnet.build((3, 64, 64), 10, width=0)
+    with pytest.raises(
+        ModelError, match=r"alexnet: of 256x224 pixels the convolutions leave 7x6; expected at most 6 or"
+    ):
+        alexnet.build((3, 256, 224), 10)
+    with pytest.raises(ModelError, match="mobilenet_v2: width -1"):
+        mobilenet_v2.build((3, 32, 32), 10, width=-1)
+    with pytest.raises(ModelError, match="resnet18: width 0"):
+        resnet18.build((3, 32, 32), 10, width=0)
+    with pytest.raises(ModelError, match="shufflenet_v1: 5 groups; expected one of 1, 2, 3, 4, 8"):
+        shufflenet_v1.build((3, 32, 32), 10, groups=5)
+    with pytest.raises(ModelError, match="shufflenet_v1: width 5"):
+        shufflenet_v1.build((3, 32, 32), 10, width=5)
+    with pytest.raises(ModelError, match="squeezenet_1_1: squeeze ratio 0"):
+        squeezenet.build_1_1((3, 32, 32), 10, squeeze_ratio=0)
     with pytest.raises(ModelError, match="fire_small: width 3"):
         fire_small.build((3, 32, 32), 10, width=3)

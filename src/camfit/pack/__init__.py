@@ -6,6 +6,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from camfit.data import Normalisation
 from camfit.errors import ModelError
 from camfit.network import Network
@@ -92,7 +94,7 @@ def _place(
     layers: dict[str, int],
 ) -> int:
     """The weight's place in the table; equal weights of a shared layer are stored once."""
-    key = (weight.layer, weight.role, hashlib.blake2b(weight.values.numpy().tobytes()).digest())
+    key = (weight.layer, weight.role, hashlib.blake2b(np.ascontiguousarray(weight.values.numpy()).data).digest())
     if key not in seen:
         payload = encode(weight, coder=coder, half=half)
         seen[key] = len(payloads)

@@ -60,7 +60,7 @@ def encode(weight: Weight, *, coder: str, half: bool) -> Payload:
         sparse = _sparse(dense.reshape(shape[0], -1), coder)
         if len(sparse[0]) < dense.nbytes:
             return Payload(SPARSE, shape, *sparse)
-    return Payload(DENSE, shape, dense.astype("<f4").tobytes(), {"values": dense.nbytes})
+    return Payload(DENSE, shape, dense.astype("<f4", copy=False).tobytes(), {"values": dense.nbytes})
 
 
 def _codebook(

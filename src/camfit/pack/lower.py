@@ -116,6 +116,8 @@ class _Lowering:
             self._emit(Op("add", node.name, self._inputs(node), [code]), last)
         elif isinstance(layer, Concat):
             self._emit(Op("concat", node.name, self._inputs(node)), node)
+        elif isinstance(layer, nn.ChannelShuffle):
+            self._emit(Op("channel_shuffle", node.name, self._inputs(node), [layer.groups]), node)
         elif isinstance(layer, nn.Flatten):
             self._emit(Op("flatten", node.name, self._inputs(node)), node)
         elif isinstance(layer, nn.Softmax):

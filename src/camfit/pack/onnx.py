@@ -50,7 +50,8 @@ def to_onnx(network: Network) -> bytes:
     shapes = network.shapes()
     writer = _Writer(len(shapes["input"]))
     for number, op in enumerate(ops, 1):
-        writer.write(op, "output" if number == len(ops) else f"value{number}")
+        # Behind an op that fused others stands the last of them, of the same shape.
+        writer.write(op, "output" if number == len(ops) else f"value{number}", shapes[op.name])
     graph = helper.make_graph(
         writer.nodes,
         "camfit",
@@ -74,8 +75,8 @@ class _Writer:
         self.nodes: list[NodeProto] = []
         self.constants: list[TensorProto] = []
 
-    def write(self, op: Op, output: str) -> None:
-        """Appends the op; its value is called ``output``."""
+    def write(self, op: Op, output: str, shape: tuple[int, ...]) -> None:
+        """Appends the op; its value is called ``output`` and has this shape."""
         inputs = [self.names[number] for number in op.inputs]
         rank = 1 if op.op == "flatten" else self.ranks[inputs[0]]
         if op.op in ("conv2d", "linear"):
@@ -94,6 +95,8 @@ class _Writer:
             self._activation(inputs[0], output, op.attributes[0])
         elif op.op == "affine":
             self._affine(op, inputs[0], output, rank)
+        elif op.op == "channel_shuffle":
+            self._shuffle(inputs[0], output, shape, op.attributes[0])
         elif op.op == "flatten":
             self._node("Flatten", inputs, output, {"axis": 1})
         elif op.op == "softmax":
@@ -172,6 +175,15 @@ class _Writer:
             window["count_include_pad"] = op.attributes[8]
         self._node("MaxPool" if op.op == "max_pool" else "AveragePool", [x], output, window)
 
+    def _shuffle(self, x: str, output: str, shape: tuple[int, ...], groups: int) -> None:
+        """[N, g, c/g, H, W] with g and c/g swapped, back to [N, c, H, W]."""
+        channels, *size = shape
+        split = self._shape(f"{output}.split_shape", [0, groups, channels // groups, *size])
+        joined = self._shape(f"{output}.joined_shape", [0, channels, *size])
+        self._node("Reshape", [x, split], f"{output}.split")
+        self._node("Transpose", [f"{output}.split"], f"{output}.swapped", {"perm": [0, 2, 1, 3, 4]})
+        self._node("Reshape", [f"{output}.swapped", joined], output)
+
     def _activated(
         self, kind: str, inputs: Sequence[str], output: str, code: int, attributes: Attributes | None = None
     ) -> None:
@@ -199,6 +211,13 @@ class _Writer:
 
     def _scalar(self, name: str, value: float) -> str:
         return self._constant(name, torch.tensor(value))
+
+    def _shape(self, name: str, shape: list[int]) -> str:
+        """A shape as a constant; 0 is the dimension as it is."""
+        from onnx import numpy_helper
+
+        self.constants.append(numpy_helper.from_array(np.asarray(shape, dtype=np.int64), name))
+        return name
 
     def _constant(self, name: str, values: Tensor) -> str:
         from onnx import numpy_helper

@@ -25,6 +25,7 @@ OPS = {
     "affine": 11,
     "flatten": 12,
     "softmax": 13,
+    "channel_shuffle": 14,
 }
 
 
@@ -67,16 +68,21 @@ def file_bytes(
 ) -> bytes:
     """The whole file. ``input_shape`` is (height, width, channels); normalised = raw·scale + shift per channel."""
     normalisation = b"".join(struct.pack("<ff", a, b) for a, b in zip(scale, shift, strict=True))
+    # In pieces, which are joined once: a network's weights may take a good part of the memory.
     sections = (
-        (b"INFO", json.dumps(info, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()),
-        (b"NODE", varints(input_shape) + normalisation + varint(len(nodes)) + b"".join(nodes)),
-        (b"WGHT", varint(len(payloads)) + b"".join(weight_record(payload) for payload in payloads)),
-        (b"BLOB", b"".join(payload.data for payload in payloads)),
+        (b"INFO", [json.dumps(info, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()]),
+        (b"NODE", [varints(input_shape) + normalisation + varint(len(nodes)), *nodes]),
+        (b"WGHT", [varint(len(payloads)), *(weight_record(payload) for payload in payloads)]),
+        (b"BLOB", [payload.data for payload in payloads]),
     )
     offset = len(MAGIC) + 2 + 2 + 4 + 16 * len(sections) + 4
-    total = offset + sum(len(data) for _, data in sections)
+    total = offset + sum(len(piece) for _, pieces in sections for piece in pieces)
     head = MAGIC + struct.pack("<HHI", VERSION, len(sections), total)
-    for tag, data in sections:
-        head += tag + struct.pack("<III", offset, len(data), zlib.crc32(data))
-        offset += len(data)
-    return head + struct.pack("<I", zlib.crc32(head)) + b"".join(data for _, data in sections)
+    for tag, pieces in sections:
+        crc = 0
+        for piece in pieces:
+            crc = zlib.crc32(piece, crc)
+        length = sum(map(len, pieces))
+        head += tag + struct.pack("<III", offset, length, crc)
+        offset += length
+    return b"".join([head, struct.pack("<I", zlib.crc32(head)), *(piece for _, pieces in sections for piece in pieces)])

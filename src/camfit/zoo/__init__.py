@@ -9,7 +9,20 @@ from types import MappingProxyType
 from torch import nn
 
 from camfit.errors import ModelError
-from camfit.zoo import digits_cnn, fire_small, lenet5, lenet_300_100, mobilenet_v1, resnet20, vgg_small
+from camfit.zoo import (
+    alexnet,
+    digits_cnn,
+    fire_small,
+    lenet5,
+    lenet_300_100,
+    mobilenet_v1,
+    mobilenet_v2,
+    resnet18,
+    resnet20,
+    shufflenet_v1,
+    squeezenet,
+    vgg_small,
+)
 from camfit.zoo.training import Training
 
 __all__ = ["Training", "build", "names", "training"]
@@ -23,13 +36,19 @@ class _Architecture:
 
 _ARCHITECTURES: Mapping[str, _Architecture] = MappingProxyType(
     {
+        "alexnet": _Architecture(alexnet.build, alexnet.TRAINING),
         "digits_cnn": _Architecture(digits_cnn.build, digits_cnn.TRAINING),
         "fire_small": _Architecture(fire_small.build, fire_small.TRAINING),
         "lenet5": _Architecture(lenet5.build, lenet5.TRAINING),
         "lenet_300_100": _Architecture(lenet_300_100.build, lenet_300_100.TRAINING),
         "mobilenet_v1": _Architecture(mobilenet_v1.build, mobilenet_v1.TRAINING),
         "mobilenet_v1_025": _Architecture(mobilenet_v1.build_quarter, mobilenet_v1.TRAINING),
+        "mobilenet_v2": _Architecture(mobilenet_v2.build, mobilenet_v2.TRAINING),
+        "resnet18": _Architecture(resnet18.build, resnet18.TRAINING),
         "resnet20": _Architecture(resnet20.build, resnet20.TRAINING),
+        "shufflenet_v1": _Architecture(shufflenet_v1.build, shufflenet_v1.TRAINING),
+        "squeezenet_1_0": _Architecture(squeezenet.build_1_0, squeezenet.TRAINING),
+        "squeezenet_1_1": _Architecture(squeezenet.build_1_1, squeezenet.TRAINING),
         "vgg_small": _Architecture(vgg_small.build, vgg_small.TRAINING),
     }
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeVar
 
 from torch import nn
@@ -27,6 +28,18 @@ def conv_bn(inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: 
         nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False),
         nn.BatchNorm2d(outputs),
     ]
+
+
+LAST_MAP = 3  # least height and width before a global average
+
+
+def strides(input_shape: tuple[int, int, int], halvings: int) -> list[int]:
+    """1 or 2 for each place at which an architecture halves large images, in order.
+
+    On small images the first halvings are left out, so that LAST_MAP pixels remain along the shorter side.
+    """
+    done = min(halvings, max(0, int(math.log2(min(input_shape[1:]) / LAST_MAP))))
+    return [1] * (halvings - done) + [2] * done
 
 
 def check(name: str, input_shape: tuple[int, int, int], classes: int, least: int) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from camfit.zoo.layers import check, he_initialised
 from camfit.zoo.training import Training
 
-TRAINING = Training(epochs=20, learning_rate=0.05, augment="flip")
+TRAINING = Training(epochs=30, learning_rate=0.05, weight_decay=2e-4)
 
 
 class LeNet300(nn.Module):

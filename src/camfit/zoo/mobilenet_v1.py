@@ -5,12 +5,10 @@ Depth-wise separable convolutions; 4,231,976 weights at width 1 and 470,072 at w
 
 from __future__ import annotations
 
-import math
-
 from torch import Tensor, nn
 
 from camfit.errors import ModelError
-from camfit.zoo.layers import check, conv_bn, he_initialised
+from camfit.zoo.layers import LAST_MAP, check, conv_bn, he_initialised, strides
 from camfit.zoo.training import Training
 
 TRAINING = Training(epochs=30, learning_rate=0.05, weight_decay=1e-4, augment="shift")
@@ -31,7 +29,6 @@ SEPARABLE = (
     (1024, 2),
     (1024, 1),
 )
-LAST_MAP = 3  # least height and width before the global average
 
 
 class MobileNetV1(nn.Module):
@@ -39,16 +36,11 @@ class MobileNetV1(nn.Module):
 
     def __init__(self, input_shape: tuple[int, int, int], classes: int, width: float) -> None:
         super().__init__()
-        # The paper halves the image five times. On small images the first halvings are left out.
-        halvings = min(5, max(0, int(math.log2(min(input_shape[1:]) / LAST_MAP))))
-        skipped = 5 - halvings
+        halvings = iter(strides(input_shape, 5))
         inputs = _scaled(32, width)
-        layers = [*conv_bn(input_shape[0], inputs, 3, stride=1 if skipped else 2), nn.ReLU6()]
-        skipped -= 1
+        layers = [*conv_bn(input_shape[0], inputs, 3, stride=next(halvings)), nn.ReLU6()]
         for channels, paper_stride in SEPARABLE:
-            stride = paper_stride
-            if stride == 2 and skipped > 0:
-                stride, skipped = 1, skipped - 1
+            stride = next(halvings) if paper_stride == 2 else 1
             outputs = _scaled(channels, width)
             layers += [*conv_bn(inputs, inputs, 3, stride=stride, groups=inputs), nn.ReLU6()]
             layers += [*conv_bn(inputs, outputs, 1), nn.ReLU6()]

@@ -11,7 +11,7 @@ from torch import Tensor
 from camfit.errors import RecipeError
 from camfit.method import Entry
 from camfit.network import Network
-from camfit.train import LossTerm, State
+from camfit.train import LossTerm, State, order_memory
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,10 @@ class SoftTargets:
 
     def term_of(self, teachers: tuple[Network, ...]) -> LossTerm:
         """The loss term against the mean of several teachers."""
-        return _SoftTargetLoss(self, tuple(teacher.clone().eval().requires_grad_(False) for teacher in teachers))
+        copies = tuple(teacher.clone().eval().requires_grad_(False) for teacher in teachers)
+        for copy in copies:
+            order_memory(copy, torch.channels_last)  # as the student is while it trains
+        return _SoftTargetLoss(self, copies)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,72 @@
+"""ResNet-18: He, Zhang, Ren, Sun, "Deep residual learning for image recognition", CVPR 2016, table 1.
+
+11,689,512 weights for 3 channels and 1,000 classes; 1.8e9 multiply-accumulates at 224x224. The paths are torchvision's,
+so that weights for it load. How to train it here is ResNet-20's recipe, not tuned.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from camfit.errors import ModelError
+from camfit.zoo.layers import LAST_MAP, check, conv_bn, he_initialised, strides
+from camfit.zoo.training import Training
+
+TRAINING = Training(epochs=30, learning_rate=0.1, augment="shift")
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions around a shortcut: [N, inputs, H, W] to [N, outputs, H / stride, W / stride]."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = conv_bn(inputs, outputs, 3, stride=stride)
+        self.relu = nn.ReLU()
+        self.conv2, self.bn2 = conv_bn(outputs, outputs, 3)
+        same = stride == 1 and inputs == outputs
+        self.downsample = None if same else nn.Sequential(*conv_bn(inputs, outputs, 1, stride=stride))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        result: Tensor = self.relu(y + (x if self.downsample is None else self.downsample(x)))
+        return result
+
+
+class ResNet18(nn.Module):
+    """Images [N, C, H, W] to logits [N, classes]."""
+
+    def __init__(self, input_shape: tuple[int, int, int], classes: int, width: int) -> None:
+        super().__init__()
+        first, pool, *rest = strides(input_shape, 5)
+        self.conv1, self.bn1 = conv_bn(input_shape[0], width, 7, stride=first)
+        self.relu = nn.ReLU()
+        self.maxpool = nn.MaxPool2d(3, 2, padding=1) if pool == 2 else nn.Identity()
+        self.layer1 = _stage(width, width, 1)
+        self.layer2 = _stage(width, 2 * width, rest[0])
+        self.layer3 = _stage(2 * width, 4 * width, rest[1])
+        self.layer4 = _stage(4 * width, 8 * width, rest[2])
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten()
+        self.fc = nn.Linear(8 * width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        logits: Tensor = self.fc(self.flatten(self.avgpool(x)))
+        return logits
+
+
+def build(input_shape: tuple[int, int, int], classes: int, *, width: int = 64) -> ResNet18:
+    """ResNet-18 for inputs (C, H, W) from 3x3 on; all five halvings from 96x96 on, below that the last few.
+
+    width: channels of the first stage. Raises ModelError if below 1, and for a smaller input.
+    """
+    check("resnet18", input_shape, classes, least=LAST_MAP)
+    if width < 1:
+        raise ModelError(f"resnet18: width {width}; expected at least 1")
+    return he_initialised(ResNet18(input_shape, classes, width))
+
+
+def _stage(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(BasicBlock(inputs, outputs, stride), BasicBlock(outputs, outputs, 1))
