@@ -196,6 +196,7 @@ void choose_kernel(Step* step) {
       step->work = Work::kWinograd;
       step->columns.count = panel_count(source);
       step->rows.unit = step->weights.tile;
+      step->columns.unit = 2;  // kernels may take two at a time
       break;
     case Held::kDepthwise: step->work = Work::kDepthwise; break;
     case Held::kCodebook:

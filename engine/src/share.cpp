@@ -44,6 +44,17 @@ double estimated_nanoseconds(const Step& step, uint64_t layer_work, bool plain) 
 
 int at_most(int value, int limit) { return value < limit ? value : limit; }
 
+// Whether Winograd's way is better cut by panels, and into how many parts. Parts of the rows read all weights each, parts of
+// the panels transform all of the input each, which costs about half as much as the products of one panel.
+bool cuts_panels(const Step& step, int threads, int* parts) {
+  constexpr int kPanelsOfPart = 4;
+  const bool many = step.columns.count >= kPanelsOfPart * threads;
+  if (!many && (step.rows.units() >= *parts || step.columns.units() < threads)) return false;
+  const int enough = step.columns.count / kPanelsOfPart;
+  *parts = at_most(*parts, enough > threads ? enough : threads);
+  return true;
+}
+
 }  // namespace
 
 void choose_parts(Step* step, uint64_t layer_work, int threads, bool plain) {
@@ -52,14 +63,10 @@ void choose_parts(Step* step, uint64_t layer_work, int threads, bool plain) {
   // Two parts a thread, so that a thread that is held up leaves the rest of its share to the others; else one.
   int parts = worth >= 2 * threads ? 2 * threads : worth < threads ? int(worth) : threads;
   if (parts < 2) return;
-  // An expanded panel is dear, so it is better not expanded twice; else the axis that divides more evenly is cut. Every
-  // part of Winograd's panels transforms the same input: such parts are no more than there are threads, and only where
-  // there are few rows of tiles.
-  const bool winograd = step->work == Work::kWinograd;
+  // An expanded panel is dear, so it is better not expanded twice; else the axis that divides more evenly is cut.
   const bool by_columns = step->work == Work::kConvExpand ? step->columns.units() >= parts
-                          : winograd ? step->rows.units() < parts && step->columns.units() >= threads
-                                     : step->columns.units() > step->rows.units();
-  if (winograd && by_columns) parts = at_most(parts, threads);
+                          : step->work == Work::kWinograd ? cuts_panels(*step, threads, &parts)
+                                                          : step->columns.units() > step->rows.units();
   Axis& first = by_columns ? step->columns : step->rows;
   Axis& second = by_columns ? step->rows : step->columns;
   first.parts = at_most(parts, first.units());
