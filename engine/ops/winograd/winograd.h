@@ -6,7 +6,7 @@
 //   kernel 5x5, m = 2, a = 6: the same
 //
 // With 0, ±1, ±2 and infinity, which the paper takes for a = 6, the largest error is four to five times as large; with
-// these it is that of the direct sum (docs/engine.md). An infinite or NaN input spreads over its whole tile.
+// these it is about that of the direct sum (docs/engine.md). An infinite or NaN input spreads over its whole tile.
 #pragma once
 #include "kernels.h"
 
