@@ -1,4 +1,4 @@
-// The kernels for x86 processors with AVX-512 (F, BW, DQ, VL). What is not declared here is AVX2's: it would gain nothing.
+// The kernels for x86 processors with AVX-512 (F, BW, DQ, VL). What it would bring nothing for is AVX2's.
 #pragma once
 #include "kernels.h"
 
@@ -8,26 +8,9 @@ namespace avx512 {
 // nullptr where not compiled for AVX-512; does not look at the processor. `popcounts`: it has VPOPCNTDQ.
 const Kernels* kernels(bool popcounts);
 
-size_t conv2d_scratch(const Window&);
-void conv2d(const Window&, const float* in, const float* panel, const Epilogue&, float* out, Range rows, Range panels,
-            float* scratch);
-int winograd_tile(const Window&);
-size_t winograd_scratch(const Window&, int tile);
-void winograd(const Window&, int tile, const float* in, const float* panel, const Epilogue&, float* out, Range rows,
-              Range panels, float* scratch);
-void depthwise(const Window&, const float* in, const float* weights, const Epilogue&, float* out, Range rows);
-void linear(int cin, int cout, const float* in, const float* panel, const Epilogue&, float* out, Range panels);
-void linear_hashed(const HashedRows&, const float* in, const Epilogue&, float* out, Range rows);
-void hashed_row(const HashedRows&, uint32_t row, Range columns, float* out);
-void pack_signs(const float* in, int pixels, int channels, uint64_t* words, float* mean_abs);
-void binary_conv2d(const Window&, const uint64_t* in, const uint64_t* weights, const float* box_mean, const Epilogue&,
-                   float* out, Range rows, Range channels);
-void max_pool(const Window&, const float* in, float* out, Range rows);
-void avg_pool(const Window&, const float* in, bool count_include_pad, float* out, Range rows);
-void global_avg_pool(const Shape&, const float* in, float* out);
-void add(const float* a, const float* b, Activation, float* out, size_t count);
-void activation(const float* in, Activation, float* out, size_t count);
-void affine(const float* in, int pixels, int channels, const Epilogue&, float* out);
-
 }  // namespace avx512
 }  // namespace camfit
+
+#define CAMFIT_DECLARED_SET avx512
+#include "kernel_set.h"
+#undef CAMFIT_DECLARED_SET

@@ -1,6 +1,7 @@
 // Two ways to count disagreeing bits: by table look-up (lookup.h), whose weights must be rearranged first, for images;
 // and by counting the bits of exclusive ors, for vectors, tiny images and very long kernels.
 #if defined(__AVX2__)
+#include "along_words.h"
 #include "lookup.h"
 
 namespace camfit {
@@ -34,16 +35,6 @@ int disagreements(const uint64_t* a, const uint64_t* b, int count) {
   }
   for (; i < count; ++i) result += __builtin_popcountll(a[i] ^ b[i]);
   return result;
-}
-
-// dot -> output values of up to 8 channels. `box` is K of the pixel.
-inline void store_dots(__m256i dot, float box, const Epilogue& epilogue, const Clamp& clamp, int channel, int count,
-                       float* out) {
-  const __m256i mask = lane_mask(count);
-  const __m256 scale = epilogue.scale ? _mm256_maskload_ps(epilogue.scale + channel, mask) : _mm256_set1_ps(1.0f);
-  const __m256 bias = epilogue.bias ? _mm256_maskload_ps(epilogue.bias + channel, mask) : _mm256_setzero_ps();
-  const __m256 factor = _mm256_mul_ps(scale, _mm256_set1_ps(box));
-  _mm256_maskstore_ps(out + channel, mask, clamp(_mm256_fmadd_ps(factor, _mm256_cvtepi32_ps(dot), bias)));
 }
 
 // Where the results of one call go and how they are finished.
@@ -133,40 +124,6 @@ void by_lookup(const Window& w, const uint64_t* in, const uint64_t* weights, con
   }
 }
 
-void by_popcount(const Window& w, const uint64_t* in, const uint64_t* weights, const float* box_mean,
-                 const Epilogue& epilogue, float* out, Range rows, Range channels) {
-  const int words = (w.in.channels + 63) / 64;
-  const Clamp clamp(epilogue.activation);
-  for (int oy = rows.begin; oy < rows.end; ++oy) {
-    const int iy = oy * w.stride_h - w.pad_top;
-    const Range ky = valid_taps(iy, w.kernel_h, w.dilation_h, w.in.height);
-    for (int ox = 0; ox < w.out.width; ++ox) {
-      const int ix = ox * w.stride_w - w.pad_left;
-      const Range kx = valid_taps(ix, w.kernel_w, w.dilation_w, w.in.width);
-      const int valid_bits = (ky.end - ky.begin) * (kx.end - kx.begin) * w.in.channels;
-      const int run = w.dilation_w == 1 ? kx.end - kx.begin : 1;  // taps beside each other in both images
-      const size_t pixel = size_t(oy) * w.out.width + ox;
-      const float box = box_mean ? box_mean[pixel] : 1.0f;
-      for (int o = channels.begin; o < channels.end; o += kLanes) {
-        const int count = channels.end - o < kLanes ? channels.end - o : kLanes;
-        alignas(32) int32_t dot[kLanes] = {};
-        for (int i = 0; i < count; ++i) {
-          int sum = 0;
-          for (int y = ky.begin; y < ky.end; ++y) {
-            const uint64_t* row = in + size_t(iy + y * w.dilation_h) * w.in.width * words;
-            const uint64_t* taps = weights + (size_t(o + i) * w.kernel_h + y) * w.kernel_w * words;
-            for (int x = kx.begin; x < kx.end; x += run)
-              sum += disagreements(row + size_t(ix + x * w.dilation_w) * words, taps + size_t(x) * words, run * words);
-          }
-          dot[i] = valid_bits - 2 * sum;
-        }
-        store_dots(_mm256_load_si256(reinterpret_cast<const __m256i*>(dot)), box, epilogue, clamp, o, count,
-                   out + pixel * w.out.channels);
-      }
-    }
-  }
-}
-
 }  // namespace
 
 void pack_signs(const float* in, int pixels, int channels, uint64_t* words, float* mean_abs) {
@@ -195,7 +152,7 @@ void binary_conv2d(const Window& w, const uint64_t* in, const uint64_t* weights,
                    const Epilogue& epilogue, float* out, Range rows, Range channels) {
   const int positions = w.kernel_h * w.kernel_w * ((w.in.channels + 7) / 8);
   const bool lookup = (rows.end - rows.begin) * w.out.width >= kLookupPixels && lookup_groups(positions) > 0;
-  (lookup ? by_lookup : by_popcount)(w, in, weights, box_mean, epilogue, out, rows, channels);
+  (lookup ? by_lookup : along_words<disagreements>)(w, in, weights, box_mean, epilogue, out, rows, channels);
 }
 
 void box_filter(const Window& w, const float* mean_abs, float* box_mean, Range rows) {

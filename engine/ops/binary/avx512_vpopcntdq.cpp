@@ -2,6 +2,7 @@
 // anew for that; for vectors, tiny images and very long kernels along the words of one output channel.
 #if defined(__AVX512VPOPCNTDQ__)
 #include "../simd.h"
+#include "along_words.h"
 
 namespace camfit {
 namespace avx512 {
@@ -11,15 +12,6 @@ constexpr int kImagePixels = 4;        // from so many pixels on, laying the wei
 constexpr int kBeside = 4;             // pixels counted together
 constexpr int kVectors = 4;            // of eight channels, counted together
 constexpr int kMostWords = 160;        // of one kernel: bounds the weights laid out on the stack
-
-// dot -> output values of up to 8 channels. `box` is K of the pixel.
-inline void store_dots(__m256i dot, float box, const Epilogue& epilogue, const ClampOf<Vec8>& clamp, int channel,
-                       int count, float* out) {
-  const __m256i mask = Vec8::mask(count);
-  const Vec8 scale = epilogue.scale ? Vec8::load(epilogue.scale + channel, mask) : Vec8::all(1.0f);
-  const Vec8 bias = epilogue.bias ? Vec8::load(epilogue.bias + channel, mask) : Vec8::zero();
-  clamp(fma(scale * Vec8::all(box), _mm256_cvtepi32_ps(dot), bias)).store(out + channel, mask);
-}
 
 // One call: its geometry, and where results go.
 struct Job {
@@ -116,39 +108,6 @@ inline int disagreements(const uint64_t* a, const uint64_t* b, int count) {
   return int(_mm512_reduce_add_epi64(sum));
 }
 
-void along_words(const Job& j, const uint64_t* weights, Range rows, Range channels) {
-  const Window& w = j.w;
-  for (int oy = rows.begin; oy < rows.end; ++oy) {
-    const int iy = oy * w.stride_h - w.pad_top;
-    const Range ky = valid_taps(iy, w.kernel_h, w.dilation_h, w.in.height);
-    for (int ox = 0; ox < w.out.width; ++ox) {
-      const int ix = ox * w.stride_w - w.pad_left;
-      const Range kx = valid_taps(ix, w.kernel_w, w.dilation_w, w.in.width);
-      const int valid_bits = (ky.end - ky.begin) * (kx.end - kx.begin) * w.in.channels;
-      const int run = w.dilation_w == 1 ? kx.end - kx.begin : 1;  // taps beside each other in both images
-      const size_t pixel = size_t(oy) * w.out.width + ox;
-      const float box = j.box_mean ? j.box_mean[pixel] : 1.0f;
-      for (int o = channels.begin; o < channels.end; o += 8) {
-        const int count = channels.end - o < 8 ? channels.end - o : 8;
-        alignas(32) int32_t dot[8] = {};
-        for (int i = 0; i < count; ++i) {
-          int sum = 0;
-          for (int y = ky.begin; y < ky.end; ++y) {
-            const uint64_t* row = j.in + size_t(iy + y * w.dilation_h) * w.in.width * j.words;
-            const uint64_t* taps = weights + (size_t(o + i) * w.kernel_h + y) * w.kernel_w * j.words;
-            for (int x = kx.begin; x < kx.end; x += run)
-              sum += disagreements(row + size_t(ix + x * w.dilation_w) * j.words, taps + size_t(x) * j.words,
-                                   run * j.words);
-          }
-          dot[i] = valid_bits - 2 * sum;
-        }
-        store_dots(_mm256_load_si256(reinterpret_cast<const __m256i*>(dot)), box, j.epilogue, j.clamp, o, count,
-                   j.out + pixel * w.out.channels);
-      }
-    }
-  }
-}
-
 }  // namespace
 
 void binary_conv2d(const Window& w, const uint64_t* in, const uint64_t* weights, const float* box_mean,
@@ -156,7 +115,7 @@ void binary_conv2d(const Window& w, const uint64_t* in, const uint64_t* weights,
   const int words = (w.in.channels + 63) / 64;
   const Job job = {w, in, box_mean, epilogue, ClampOf<Vec8>(epilogue.activation), out, words};
   if ((rows.end - rows.begin) * w.out.width < kImagePixels || w.kernel_h * w.kernel_w * words > kMostWords)
-    return along_words(job, weights, rows, channels);
+    return along_words<disagreements>(w, in, weights, box_mean, epilogue, out, rows, channels);
   for (int first = channels.begin; first < channels.end; first += kVectors * 8) {
     const int left = channels.end - first, count = left < kVectors * 8 ? left : kVectors * 8;
     (count > 24   ? channels_at<4>
