@@ -55,7 +55,7 @@ def measure(seconds: float, isas: Sequence[str] = ("auto",), only: str = "") -> 
     ]
     return Report(
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
-        command=f"python benchmarks/engine.py --seconds {seconds:g} --write",
+        command=f"python benchmarks/engine.py --seconds {seconds:g} --isa {' '.join(isas)} --write",
         seed=SEED,
         seconds=seconds,
         rounds=ROUNDS,
@@ -132,6 +132,8 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="save docs/results/engine.md and engine.json")
     parser.add_argument("--render", action="store_true", help="measure nothing; make engine.md anew from engine.json")
     options = parser.parse_args()
+    if options.only and options.write:
+        parser.error("--write saves the whole page; leave --only out")
     figures, page = _RESULTS / "engine.json", _RESULTS / "engine.md"
     try:
         report = _read(figures) if options.render else measure(options.seconds, options.isa, options.only)
