@@ -22,10 +22,10 @@ RESULTS = Path(__file__).parent.parent / "docs" / "results"
 
 # What the figures do not tell of how they came about; to be kept true when they are made again.
 REMARKS = """
-All three rows are first runs of one ladder, which was changed on validation data after earlier ladders' test figures had
-been seen (LeNet-5 had -0.23 and -0.26 with two of them). One seed each: a test accuracy of 10,000 images is uncertain by
-more than the 0.02 points by which LeNet-5 keeps its limit. LeNet-5 had the machine nearly to itself, the others ran beside
-a fuzzer.
+All three rows are first runs of one ladder, which was changed on validation data after earlier ladders' test figures
+had been seen (LeNet-5 had -0.23 and -0.26 with two of them). One seed each: a test accuracy of 10,000 images is
+uncertain by more than the 0.02 points by which LeNet-5 keeps its limit. LeNet-5 had the machine nearly to itself, the
+others ran beside a fuzzer.
 """
 
 
