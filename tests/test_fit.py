@@ -18,10 +18,10 @@ import tiny
 from camfit import Budget, Engine, Recipe, Rewrite, Train, ladder
 from camfit.data import Dataset, Normalisation, Split, to_tensor
 from camfit.errors import CamfitError, PlanError, RunError, TrainingError
+from camfit.evaluate import predict
 from camfit.fit import original_of
 from camfit.forms import Codebook, Masked, form_of
 from camfit.layers import BinaryConv2d
-from camfit.train import predict
 
 TRAIN = Train(6, 0.02)
 

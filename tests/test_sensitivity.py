@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from camfit.errors import BudgetError
+from camfit.evaluate import Samples, evaluate
 from camfit.forms import Codebook, Masked, attach, weight_of
 from camfit.network import Network
 from camfit.sensitivity import FRACTIONS, Curves, keep_fractions, sensitivity
 from camfit.storage import network_bytes
 from camfit.tasks import Task, classification
-from camfit.train import Samples, evaluate
 from methods.chain import chain
 
 

@@ -11,11 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from camfit.errors import TrainingError
+from camfit.evaluate import Samples, evaluate, predict
 from camfit.forms import stored_of
+from camfit.loss import State
 from camfit.network import Network
 from camfit.storage import network_bytes
 from camfit.tasks import Task, classification
-from camfit.train import Samples, State, Train, evaluate, fitting_threads, predict, train
+from camfit.train import Train, fitting_threads, train
 from methods.chain import chain, linear
 from training import data, every_form
 

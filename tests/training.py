@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from camfit.evaluate import Samples
 from camfit.forms import Codebook, Hashed, Masked, Sign, attach
 from camfit.layers import BinaryConv2d
 from camfit.network import Network
-from camfit.train import Samples
 from methods.chain import chain
 
 

@@ -9,6 +9,8 @@ import torch
 
 from camfit.data import Dataset
 from camfit.errors import BudgetError, PlanError, RecipeError, TrainingError
+from camfit.evaluate import Samples, evaluate, predict
+from camfit.loss import LossTerm, Teacher
 from camfit.method import Calibration
 from camfit.network import Network
 from camfit.recipe import Recipe, Rewrite
@@ -16,7 +18,7 @@ from camfit.run import Record, Run
 from camfit.storage import plan_bytes, write_atomically
 from camfit.surgery import apply
 from camfit.tasks import Task
-from camfit.train import Progress, Samples, Train, evaluate, predict, train
+from camfit.train import Progress, Train, train
 
 # Planners that look at data see this many training images.
 CALIBRATION_IMAGES = 512
@@ -46,7 +48,7 @@ class Workshop:
 
 
 def execute(
-    recipe: Recipe, network: Network, workshop: Workshop, run: Run, *, prefix: str = "", teacher: Network | None = None
+    recipe: Recipe, network: Network, workshop: Workshop, run: Run, *, prefix: str = "", teacher: Teacher | None = None
 ) -> tuple[Network, list[Record]]:
     """Runs the recipe.
 
@@ -60,17 +62,20 @@ def execute(
         The final network and each step's record.
     """
     recipe.check()
-    source = teacher if teacher is not None else network
+    terms: tuple[LossTerm, ...] = ()
+    if recipe.terms:
+        source = teacher if teacher is not None else Teacher(network)
+        terms = tuple(term.loss().term(source) for term in recipe.terms)
     current, records = network, []
     for number, step in enumerate(recipe.steps, 1):
         name = f"{prefix}{number:02d}-{step.method if isinstance(step, Rewrite) else 'train'}"
-        current, record = run_step(number, current, workshop, run, name, recipe, source)
+        current, record = run_step(number, current, workshop, run, name, recipe, terms)
         records.append(record)
     return current, records
 
 
 def run_step(
-    number: int, network: Network, workshop: Workshop, run: Run, name: str, recipe: Recipe, teacher: Network
+    number: int, network: Network, workshop: Workshop, run: Run, name: str, recipe: Recipe, terms: tuple[LossTerm, ...]
 ) -> tuple[Network, Record]:
     """Runs (or reads back) one step of the recipe, counted from 1, under its name."""
     step = recipe.steps[number - 1]
@@ -97,7 +102,6 @@ def run_step(
     def learn(checkpoint: Path) -> tuple[Network, Record]:
         assert isinstance(step, Train)
         trained = network.clone()
-        terms = tuple(term.loss().term(teacher) for term in recipe.terms)
         history = train(
             trained,
             workshop.training,

@@ -20,6 +20,7 @@ from camfit.cost import macs
 from camfit.data import Dataset
 from camfit.engine import Engine
 from camfit.errors import RunError
+from camfit.evaluate import evaluate
 from camfit.execute import Workshop, execute
 from camfit.ladder import Climb, Ladder
 from camfit.measure import LayerMeasurement, Measurement, accuracy, measure, measure_layers
@@ -30,7 +31,7 @@ from camfit.recipe import Recipe
 from camfit.run import Record, Run
 from camfit.storage import load_network, network_bytes, write_atomically, write_json
 from camfit.tasks import Task, classification
-from camfit.train import Progress, Train, evaluate, fitting_threads, quiet
+from camfit.train import Progress, Train, fitting_threads, quiet
 
 MODEL_FILE = "model.camfit"
 ORIGINAL_FILE = "original.camfit"

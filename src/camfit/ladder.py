@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import msgspec
 import numpy as np
@@ -22,6 +23,7 @@ from camfit.engine import Engine
 from camfit.errors import PlanError, TrainingError
 from camfit.execute import Workshop, execute
 from camfit.forms import weight_of
+from camfit.loss import Teacher
 from camfit.measure import accuracy, milliseconds
 from camfit.methods.pruning.l1_filters import L1Filters
 from camfit.network import Network
@@ -107,6 +109,11 @@ class Ladder:
     threads: int
     info: dict[str, object]
     training: Train
+
+    @cached_property
+    def teacher(self) -> Teacher:
+        """The original, one for all rungs: what it said about the training images is computed once."""
+        return Teacher(self.original)
 
     # -- what a limit says ---------------------------------------------------------------------------------------
 
@@ -261,7 +268,7 @@ class Ladder:
         sizes = {path: weight_of(layer).numel() for path, layer in source.weighted().items()}
         keep = {path: round(share, 5) for path, share in keep_fractions(curves, sizes, density).items()}
         prune = Recipe(name, (Rewrite("magnitude", {"keep": keep}), self._recovery(2)), self._terms)
-        thin, way = execute(prune, source, self.workshop, self.run, prefix=f"{name}-prune-", teacher=self.original)
+        thin, way = execute(prune, source, self.workshop, self.run, prefix=f"{name}-prune-", teacher=self.teacher)
         candidate, shared = self._share(name, thin, shape, 1)
         return thin, candidate, way, shared
 
@@ -281,7 +288,7 @@ class Ladder:
             learning = Train(self._epochs(portions), 3e-4, optimizer="adam", augment=self.training.augment)
             tune = Recipe(name, (learning,), self._terms)
             network, tuned = execute(
-                tune, network, self.workshop, self.run, prefix=f"{name}-tune-", teacher=self.original
+                tune, network, self.workshop, self.run, prefix=f"{name}-tune-", teacher=self.teacher
             )
             way += tuned
         return self._candidate(name, network, density), way
@@ -293,7 +300,7 @@ class Ladder:
             ((best.density, c, n) for d, c, n in RUNGS if d <= best.density * 1.0001), (best.density, *RUNGS[-1][1:])
         )
         longer = Recipe(name, (self._rewound(16),), self._terms)
-        trained, way = execute(longer, thin, self.workshop, self.run, prefix=f"{name}-prune-", teacher=self.original)
+        trained, way = execute(longer, thin, self.workshop, self.run, prefix=f"{name}-prune-", teacher=self.teacher)
         candidate, shared = self._share(name, trained, shape, 3)
         return candidate, way, shared
 
@@ -327,7 +334,7 @@ class Ladder:
         if not ratio:
             return self.original, []
         recipe = Recipe("slim", (Rewrite("l1-filters", {"ratio": ratio}), self._recovery(6)), self._terms)
-        return execute(recipe, self.original, self.workshop, self.run, prefix="slim-")
+        return execute(recipe, self.original, self.workshop, self.run, prefix="slim-", teacher=self.teacher)
 
     def _latency_ratio(self, limit: float) -> float:
         """The smallest ratio that is fast enough; where none is, the largest that can be cut at all."""

@@ -17,7 +17,7 @@ from camfit.network import Network
 from camfit.plan import Plan
 
 if TYPE_CHECKING:
-    from camfit.train import LossTerm
+    from camfit.loss import LossTerm, Teacher
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Planner(Protocol):
 class Term(Protocol):
     """A method that adds a loss to training."""
 
-    def term(self, teacher: Network) -> LossTerm:
+    def term(self, teacher: Teacher) -> LossTerm:
         """The loss term against a frozen teacher."""
         ...
 

@@ -154,3 +154,12 @@ class Network(nn.Module):
             for module, training in modes:
                 module.training = training
         return {name: tuple(value.shape[1:]) for name, value in values.items()}
+
+
+def order_memory(network: Network, order: torch.memory_format) -> None:
+    """Lays four-dimensional weights out in the given order, in place; maps follow the weights.
+
+    Torch's convolutions and pooling on CPUs are faster in ``torch.channels_last``: a training step of LeNet-5,
+    ResNet-20 or MobileNet takes 0.6 to 0.65 of the time.
+    """
+    network.to(memory_format=order)  # type: ignore[call-overload]  # the stubs know no memory format

@@ -7,10 +7,10 @@ from itertools import groupby, pairwise
 import torch
 
 from camfit.errors import BudgetError
+from camfit.evaluate import Samples, evaluate
 from camfit.forms import attach, stored_of, weight_of
 from camfit.network import Network
 from camfit.tasks import Task
-from camfit.train import Samples, evaluate
 
 FRACTIONS = (0.6, 0.4, 0.25, 0.16, 0.1, 0.06, 0.035, 0.02, 0.01)
 

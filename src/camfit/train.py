@@ -13,17 +13,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import msgspec
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from camfit.data import Dataset, Split, to_tensor
 from camfit.errors import RunError, TrainingError
+from camfit.evaluate import Samples, evaluate
 from camfit.forms import Codebook, Sign, form_of, stored_of
-from camfit.network import Network
+from camfit.loss import LossTerm, State, View
+from camfit.network import Network, order_memory
 from camfit.storage import write_atomically
 from camfit.tasks import Task
 
@@ -79,41 +80,6 @@ class Train(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="train"
         return f"train {self.epochs} epochs, {self.optimizer} {self.learning_rate:g} ({self.schedule})"
 
 
-@dataclass(frozen=True)
-class State:
-    """One training step as loss terms see it: normalised inputs, labels, the network's outputs, and the network."""
-
-    inputs: Tensor
-    targets: Tensor
-    outputs: Tensor
-    network: Network
-
-
-class LossTerm(Protocol):
-    """A loss beside the task's. ``task_weight`` scales the task's own loss (1 leaves it)."""
-
-    @property
-    def task_weight(self) -> float: ...
-
-    def __call__(self, state: State) -> Tensor: ...
-
-
-@dataclass(frozen=True)
-class Samples:
-    """A split ready for training: normalised inputs [N, C, H, W] and labels [N]."""
-
-    inputs: Tensor
-    targets: Tensor
-
-    @classmethod
-    def of(cls, dataset: Dataset, split: Split) -> Samples:
-        """The split's images under the data set's normalisation."""
-        return cls(to_tensor(split.images, dataset.normalisation), torch.from_numpy(split.labels))
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-
 @dataclass
 class History:
     """Figures of every finished epoch: ``loss`` (training), ``validation`` (the task's metric)."""
@@ -144,30 +110,6 @@ def fitting_threads(macs: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def order_memory(network: Network, order: torch.memory_format) -> None:
-    """Lays four-dimensional weights out in the given order, in place; maps follow the weights.
-
-    Torch's convolutions and pooling on CPUs are faster in ``torch.channels_last``: a training step of LeNet-5,
-    ResNet-20 or MobileNet takes 0.6 to 0.65 of the time.
-    """
-    network.to(memory_format=order)  # type: ignore[call-overload]  # the stubs know no memory format
-
-
-@torch.no_grad()
-def predict(network: Network, inputs: Tensor, batch: int = 500) -> Tensor:
-    """Outputs of the network in evaluation mode."""
-    was_training = network.training
-    network.eval()
-    outputs = torch.cat([network(part) for part in inputs.split(batch)])
-    network.train(was_training)
-    return outputs
-
-
-def evaluate(network: Network, samples: Samples, task: Task) -> float:
-    """The task's metric on samples, in evaluation mode."""
-    return float(task.metric(predict(network, samples.inputs), samples.targets))
 
 
 def train(
@@ -229,11 +171,12 @@ def _train(
             for step in range(steps_per_epoch):
                 last_step = step + 1 == steps_per_epoch
                 chosen = order[step * options.batch_size : None if last_step else (step + 1) * options.batch_size]
-                inputs, targets = _augment(training.inputs[chosen], options.augment), training.targets[chosen]
+                inputs, mirrored = _augment(training.inputs[chosen], options.augment)
+                view = None if mirrored is None else View(training.inputs, chosen, mirrored)
                 rate = _rate(options, epoch * steps_per_epoch + step, total)
                 for group in optimizer.param_groups:
                     group["lr"] = rate
-                loss = _loss(network, inputs, targets, task, terms)
+                loss = _loss(network, inputs, training.targets[chosen], view, task, terms)
                 value = float(loss.detach())
                 if not math.isfinite(value):
                     raise TrainingError(
@@ -272,9 +215,11 @@ def _steps_per_epoch(images: int, batch_size: int) -> int:
     return max(1, math.ceil((images - (batch_size > 1)) / batch_size))
 
 
-def _loss(network: Network, inputs: Tensor, targets: Tensor, task: Task, terms: tuple[LossTerm, ...]) -> Tensor:
+def _loss(
+    network: Network, inputs: Tensor, targets: Tensor, view: View | None, task: Task, terms: tuple[LossTerm, ...]
+) -> Tensor:
     outputs = network(inputs)
-    state = State(inputs, targets, outputs, network)
+    state = State(inputs, targets, outputs, network, view)
     task_weight = math.prod(term.task_weight for term in terms)
     loss: Tensor = outputs.new_zeros(())
     if task_weight:
@@ -291,17 +236,21 @@ def _settle(network: Network) -> None:
             form.settle(stored_of(layer))
 
 
-def _augment(inputs: Tensor, how: str) -> Tensor:
-    if "flip" in how and float(torch.rand(())) < 0.5:
+def _augment(inputs: Tensor, how: str) -> tuple[Tensor, bool | None]:
+    """The batch as it is trained on, and whether it was mirrored; None where it was shifted."""
+    mirrored = "flip" in how and float(torch.rand(())) < 0.5
+    if mirrored:
         inputs = inputs.flip(-1)
-    if "shift" in how:
+    shifted = "shift" in how
+    if shifted:
         reach = 2
         down, right = (int(n) for n in torch.randint(0, 2 * reach + 1, (2,)))
         height, width = inputs.shape[-2:]
         # Replicated borders: the normalised background is not zero.
         padded = F.pad(inputs, (reach, reach, reach, reach), mode="replicate")
         inputs = padded[..., down : down + height, right : right + width]
-    return inputs.contiguous(memory_format=torch.channels_last if inputs.dim() == 4 else torch.contiguous_format)
+    inputs = inputs.contiguous(memory_format=torch.channels_last if inputs.dim() == 4 else torch.contiguous_format)
+    return inputs, None if shifted else mirrored
 
 
 def _rate(options: Train, step: int, total: int) -> float:

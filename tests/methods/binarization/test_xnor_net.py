@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from camfit import data as datasets
 from camfit.engine import Engine
 from camfit.errors import RecipeError
+from camfit.evaluate import Samples, evaluate
 from camfit.forms import Sign, attach, form_of, stored_of
 from camfit.layers import BinaryConv2d, BinaryLinear
 from camfit.methods.binarization.xnor_net import XnorNet, binary_layers
@@ -18,7 +19,7 @@ from camfit.pack import pack
 from camfit.surgery import apply
 from camfit.tasks import classification
 from camfit.trace import trace
-from camfit.train import Samples, Train, evaluate, train
+from camfit.train import Train, train
 from camfit.zoo import digits_cnn, mobilenet_v1
 from methods.chain import CALIBRATION, chain
 

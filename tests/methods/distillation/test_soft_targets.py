@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from camfit import data as datasets
 from camfit.errors import RecipeError
+from camfit.evaluate import Samples, evaluate
 from camfit.execute import Workshop, execute
+from camfit.loss import LossTerm, State, Teacher
 from camfit.methods.distillation.soft_targets import SoftTargets, mean_log_probabilities
 from camfit.network import Network
 from camfit.recipe import Recipe
@@ -16,7 +18,7 @@ from camfit.run import Run
 from camfit.storage import network_bytes
 from camfit.tasks import classification
 from camfit.trace import trace
-from camfit.train import LossTerm, Samples, State, Train, evaluate, quiet, train
+from camfit.train import Train, quiet, train
 from camfit.zoo import digits_cnn
 from methods.chain import chain, linear
 
@@ -35,7 +37,9 @@ def term_gradient(options: SoftTargets, teacher: Network, outputs: Tensor) -> Te
     """Gradient of the term in the student's outputs."""
     outputs = outputs.clone().requires_grad_()
     inputs = torch.ones(len(outputs), 1)
-    options.term(teacher)(State(inputs, torch.zeros(len(outputs), dtype=torch.int64), outputs, teacher)).backward()
+    options.term(Teacher(teacher))(
+        State(inputs, torch.zeros(len(outputs), dtype=torch.int64), outputs, teacher)
+    ).backward()
     assert outputs.grad is not None
     return outputs.grad
 
@@ -70,15 +74,17 @@ def test_the_loss_of_two_logits_at_temperature_two() -> None:
     """Teacher (2, 0), student (0, 2), T = 2: p = (e, 1)/(e + 1) and q = (1, e)/(e + 1), so KL = (e − 1)/(e + 1)."""
     options, teacher, student = SoftTargets(temperature=2, alpha=0.7), logits(2.0, 0.0), logits(0.0, 2.0)
     divergence = 0.46211716
-    assert float(options.term(teacher)(state(student)).detach()) == pytest.approx(0.7 * 4 * divergence, rel=1e-6)
+    assert float(options.term(Teacher(teacher))(state(student)).detach()) == pytest.approx(
+        0.7 * 4 * divergence, rel=1e-6
+    )
     # In training, the label 0 adds 0.3·CE: CE = log(1 + e²).
     samples = Samples(torch.ones(1, 1), torch.zeros(1, dtype=torch.int64))
-    history = train(student, samples, samples, classification(), Train(1), terms=(options.term(teacher),))
+    history = train(student, samples, samples, classification(), Train(1), terms=(options.term(Teacher(teacher)),))
     assert history.loss == [pytest.approx(0.7 * 4 * divergence + 0.3 * 2.1269280, rel=1e-6)]
 
 
 def test_the_loss_is_a_mean_over_the_batch() -> None:
-    term, student = SoftTargets(temperature=3).term(logits(1.0, -2.0, 0.5)), logits(0.0, 1.0, 2.0)
+    term, student = SoftTargets(temperature=3).term(Teacher(logits(1.0, -2.0, 0.5))), logits(0.0, 1.0, 2.0)
     inputs = torch.tensor([[1.0], [-2.0], [0.3]])
     labels = torch.zeros(3, dtype=torch.int64)
     each = [float(term(State(x[None], labels[:1], student(x[None]), student)).detach()) for x in inputs]
@@ -106,19 +112,19 @@ def test_an_ensemble_is_averaged_arithmetically_or_geometrically() -> None:
 def test_the_loss_against_an_ensemble_is_zero_exactly_at_its_mean(ensemble: str, mean: tuple[float, float]) -> None:
     options = SoftTargets(temperature=1, alpha=1, ensemble=ensemble)
     teachers = tuple(logits(*torch.tensor(p).log().tolist()) for p in ((0.9, 0.1), (0.5, 0.5)))
-    term = options.term_of(teachers)
+    term = options.term_of(tuple(Teacher(teacher) for teacher in teachers))
     at_mean = logits(*torch.tensor(mean).log().tolist())
     assert float(term(state(at_mean)).detach()) == pytest.approx(0, abs=1e-6)
     assert float(term(state(logits(0.0, 0.0))).detach()) > 0.05
 
 
 def test_alpha_zero_is_plain_cross_entropy() -> None:
-    term = SoftTargets(alpha=0).term(small(1))
+    term = SoftTargets(alpha=0).term(Teacher(small(1)))
     assert trained(data(), term) == trained(data())
 
 
 def test_alpha_one_ignores_the_labels() -> None:
-    term, samples = SoftTargets(alpha=1).term(small(1)), data()
+    term, samples = SoftTargets(alpha=1).term(Teacher(small(1))), data()
     other = Samples(samples.inputs, (samples.targets + 1) % 3)
     assert trained(samples, term) == trained(other, term)
     assert trained(samples) != trained(other)
@@ -127,7 +133,7 @@ def test_alpha_one_ignores_the_labels() -> None:
 def test_the_teacher_is_frozen() -> None:
     """A teacher in training mode, with batch-norm and dropout, neither learns nor notices the student's batches."""
     teacher = small(1).train()
-    term, before = SoftTargets().term(teacher), network_bytes(teacher)
+    term, before = SoftTargets().term(Teacher(teacher)), network_bytes(teacher)
     student = small(0)
     probe = State(data().inputs, data().targets, torch.zeros(40, 3), student)
     first = term(probe)
@@ -140,7 +146,7 @@ def test_the_teacher_is_frozen() -> None:
 
 def test_the_term_keeps_the_teacher_as_it_was() -> None:
     teacher, student = logits(2.0, 0.0), logits(0.0, 2.0)
-    term = SoftTargets().term(teacher)
+    term = SoftTargets().term(Teacher(teacher))
     before = term(state(student))
     with torch.no_grad():
         teacher.get_submodule("fc").weight.zero_()  # type: ignore[operator, union-attr]
@@ -156,7 +162,7 @@ def test_it_joins_every_training_step_of_a_recipe(tmp_path: Path) -> None:
         result, records = execute(recipe, network, workshop, run)
     assert [record["what"].endswith("+ soft-targets") for record in records] == [True, True]
     # The teacher of both steps is the network as it entered the recipe.
-    term = SoftTargets(temperature=2.0, alpha=0.5).term(network)
+    term = SoftTargets(temperature=2.0, alpha=0.5).term(Teacher(network))
     expected = network.clone()
     for _ in range(2):
         train(expected, samples, samples, classification(), step, terms=(term,), seed=3)
@@ -170,7 +176,7 @@ def test_a_small_network_learns_more_from_few_images_with_a_teacher() -> None:
     torch.manual_seed(0)
     teacher = trace(digits_cnn.build(digits.input_shape, 10), digits.input_shape)
     train(teacher, whole, whole, classification(), Train(6, 0.003, 32, "adam"))
-    term = SoftTargets(temperature=4.0, alpha=0.9).term(teacher)
+    term = SoftTargets(temperature=4.0, alpha=0.9).term(Teacher(teacher))
     gains = []
     for seed in range(3):
         chosen = torch.randperm(len(whole), generator=torch.Generator().manual_seed(seed))[:100]

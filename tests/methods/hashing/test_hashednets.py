@@ -10,6 +10,7 @@ from torch import nn
 from camfit.data import Normalisation
 from camfit.engine import Engine
 from camfit.errors import RecipeError
+from camfit.evaluate import Samples
 from camfit.forms import Hashed, form_of, stored_of
 from camfit.method import Calibration
 from camfit.methods.hashing.hashednets import HashedNets
@@ -17,7 +18,7 @@ from camfit.network import Network
 from camfit.pack import pack
 from camfit.surgery import apply
 from camfit.tasks import classification
-from camfit.train import Samples, Train, train
+from camfit.train import Train, train
 from methods.chain import CALIBRATION, chain
 
 

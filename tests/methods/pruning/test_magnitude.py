@@ -5,12 +5,13 @@ import torch
 from torch import Tensor, nn
 
 from camfit.errors import RecipeError
+from camfit.evaluate import Samples
 from camfit.forms import Masked, form_of, stored_of
 from camfit.methods.pruning.magnitude import Magnitude, density, masked_layers
 from camfit.network import Network
 from camfit.surgery import apply
 from camfit.tasks import classification
-from camfit.train import Samples, Train, train
+from camfit.train import Train, train
 from methods.chain import CALIBRATION, chain, linear
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from camfit.errors import RecipeError
+from camfit.evaluate import Samples
 from camfit.forms import Codebook, Masked, attach, form_of
 from camfit.method import Calibration
 from camfit.methods.pruning.magnitude import Magnitude
@@ -14,7 +15,7 @@ from camfit.methods.quantization.weight_sharing import WeightSharing, initial_ce
 from camfit.network import Network
 from camfit.surgery import apply
 from camfit.tasks import classification
-from camfit.train import Samples, Train, train
+from camfit.train import Train, train
 from methods.chain import CALIBRATION, chain, linear
 
 STARTS = ("linear", "density", "forgy")

@@ -9,9 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from camfit.errors import RecipeError
+from camfit.loss import LossTerm, State, Teacher
 from camfit.method import Entry
-from camfit.network import Network
-from camfit.train import LossTerm, State, order_memory
 
 
 @dataclass(frozen=True)
@@ -38,22 +37,19 @@ class SoftTargets:
         if self.ensemble not in ("arithmetic", "geometric"):
             raise RecipeError(f"soft-targets: ensemble is {self.ensemble!r}, expected 'arithmetic' or 'geometric'")
 
-    def term(self, teacher: Network) -> LossTerm:
+    def term(self, teacher: Teacher) -> LossTerm:
         """The loss term against one teacher."""
         return self.term_of((teacher,))
 
-    def term_of(self, teachers: tuple[Network, ...]) -> LossTerm:
+    def term_of(self, teachers: tuple[Teacher, ...]) -> LossTerm:
         """The loss term against the mean of several teachers."""
-        copies = tuple(teacher.clone().eval().requires_grad_(False) for teacher in teachers)
-        for copy in copies:
-            order_memory(copy, torch.channels_last)  # as the student is while it trains
-        return _SoftTargetLoss(self, copies)
+        return _SoftTargetLoss(self, teachers)
 
 
 @dataclass(frozen=True)
 class _SoftTargetLoss:
     options: SoftTargets
-    teachers: tuple[Network, ...]
+    teachers: tuple[Teacher, ...]
 
     @property
     def task_weight(self) -> float:
@@ -62,7 +58,7 @@ class _SoftTargetLoss:
     def __call__(self, state: State) -> Tensor:
         temperature = self.options.temperature
         with torch.no_grad():
-            logits = [teacher(state.inputs) / temperature for teacher in self.teachers]
+            logits = [teacher.outputs(state) / temperature for teacher in self.teachers]
             target = mean_log_probabilities(logits, self.options.ensemble)
         student = F.log_softmax(state.outputs / temperature, dim=1)
         divergence = F.kl_div(student, target, reduction="batchmean", log_target=True)

@@ -1,0 +1,43 @@
+"""A split as tensors, and what a network makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from camfit.data import Dataset, Split, to_tensor
+from camfit.network import Network
+from camfit.tasks import Task
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A split ready for training: normalised inputs [N, C, H, W] and labels [N]."""
+
+    inputs: Tensor
+    targets: Tensor
+
+    @classmethod
+    def of(cls, dataset: Dataset, split: Split) -> Samples:
+        """The split's images under the data set's normalisation."""
+        return cls(to_tensor(split.images, dataset.normalisation), torch.from_numpy(split.labels))
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+@torch.no_grad()
+def predict(network: Network, inputs: Tensor, batch: int = 500) -> Tensor:
+    """Outputs of the network in evaluation mode."""
+    was_training = network.training
+    network.eval()
+    outputs = torch.cat([network(part) for part in inputs.split(batch)])
+    network.train(was_training)
+    return outputs
+
+
+def evaluate(network: Network, samples: Samples, task: Task) -> float:
+    """The task's metric on samples, in evaluation mode."""
+    return float(task.metric(predict(network, samples.inputs), samples.targets))
