@@ -29,6 +29,7 @@ struct Layer {
   std::vector<int8_t> weights;
   std::vector<int32_t> bias, multiplier, shift;
   std::vector<float> scale;
+  std::vector<RequantizeBlock> blocks;
   Requantize to;
 
   Layer(const Window& window, bool bytes, Random& random) : w(window) {
@@ -49,12 +50,16 @@ struct Layer {
     }
     const int zero = random.one_of({0, 3, 128, 255});
     to = Requantize{bias.data(), multiplier.data(), shift.data(), nullptr, zero, random.one_of({0, zero}),
-                    random.one_of({255, 200}), Activation(random.integer(0, 2))};
+                    random.one_of({255, 200}), Activation(random.integer(0, 2)), nullptr};
     if (to.high < to.low) to.high = 255;
     if (!bytes) {
       to.multiplier = to.shift = nullptr;
       to.scale = scale.data();
+      return;
     }
+    blocks.resize(size_t(int8_block_count(w)));
+    int8_blocks(w, to, blocks.data());
+    to.blocks = blocks.data();
   }
 };
 
@@ -151,15 +156,14 @@ void test_depthwise(const Kernels& k, uint32_t seed) {
   const Layer layer(w, random.coin(), random);
   const int zero = random.one_of({0, 7, 255});
   const Bytes in = random_bytes(w.in.size(), random);
-  const int taps = w.kernel_h * w.kernel_w;
-  std::vector<int16_t> pairs(size_t(taps + 1) / 2 * 2 * (size_t(channels) + 15) / 16 * 16);
-  pairs.resize(size_t((taps + 1) / 2) * 2 * size_t((channels + 15) / 16 * 16));
-  int8_pairs(channels, taps, layer.weights.data(), pairs.data());
+  std::vector<int16_t> pairs(int8_pairs_size(w));
+  int8_pairs(w, layer.weights.data(), pairs.data());
+  Bytes scratch(k.int8->conv2d_scratch(w) + 1);
   Bytes expected(w.out.size() * element(layer), 0x5A), got = expected;
   expect_conv(layer, in, zero, &expected);
   const int row = random.integer(0, w.out.height);
   for (const Range rows : {Range{0, row}, Range{row, w.out.height}})
-    k.int8->depthwise(w, in.data(), zero, pairs.data(), layer.to, got.data(), rows);
+    k.int8->depthwise(w, in.data(), zero, pairs.data(), layer.to, got.data(), rows, scratch.data());
   check(got == expected, "%s int8 depthwise, seed %u: %d channels", k.name, seed, channels);
 }
 
@@ -193,7 +197,7 @@ void test_pools(const Kernels& k, uint32_t seed) {
   k.int8->avg_pool(w, in.data(), zero, padded, got.data(), {0, w.out.height});
   check(got == expected, "%s int8 avg_pool, seed %u", k.name, seed);
   const int32_t bias = -random.integer(0, 9000), multiplier = random.integer(0, 2147483647), shift = random.integer(24, 62);
-  const Requantize to = {&bias, &multiplier, &shift, nullptr, zero, 0, 255, Activation::kNone};
+  const Requantize to = {&bias, &multiplier, &shift, nullptr, zero, 0, 255, Activation::kNone, nullptr};
   Bytes mean(size_t(w.in.channels)), mean_got = mean;
   plain_kernels().int8->global_avg_pool(w.in, in.data(), to, mean.data());
   k.int8->global_avg_pool(w.in, in.data(), to, mean_got.data());
