@@ -201,11 +201,11 @@ uint64_t step_scratch(const Step& step, const Kernels& kernels) {
   return panel + (conv ? kernels.conv2d_scratch(step.window) : 0);
 }
 
-void run_steps(camfit_engine& engine) {
+void run_steps(camfit_engine& engine, uint32_t first) {
   if (engine.profiling) {
     for (uint32_t k = 0; k < engine.layer_count; ++k) engine.layers[k].nanoseconds = 0;
   }
-  for (uint32_t s = 0; s < engine.step_count; ++s) {
+  for (uint32_t s = first; s < engine.step_count; ++s) {
     const Step& step = engine.steps[s];
     const Job job{engine, step};
     const uint64_t begin = engine.profiling ? now_in_nanoseconds() : 0;
