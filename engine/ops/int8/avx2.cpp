@@ -2,6 +2,7 @@
 // bits, which int8.h's extras keep from saturating, then VPMADDWD to 32 bits.
 #if defined(__AVX2__)
 #include "elementwise.h"
+#include "interleave.h"
 #include "padded.h"
 #include "vectors_avx2.h"
 
@@ -240,7 +241,7 @@ void int8_depthwise(const Window& w, const uint8_t* in, int zero, const int16_t*
 }  // namespace
 
 const Int8Kernels int8_kernels =
-    CAMFIT_INT8_TABLE(true, int8_conv2d_scratch, int8_conv2d, int8_depthwise, int8_linear);
+    CAMFIT_INT8_TABLE(true, int8_conv2d_scratch, int8_conv2d, int8_depthwise, int8_linear, interleave::channel_shuffle);
 
 }  // namespace avx2
 }  // namespace camfit

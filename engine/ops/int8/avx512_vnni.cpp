@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include "elementwise.h"
+#include "interleave.h"
 #include "padded.h"
 
 namespace camfit {
@@ -232,7 +233,7 @@ void int8_depthwise(const Window& w, const uint8_t* in, int zero, const int16_t*
 }  // namespace
 
 const Int8Kernels int8_kernels =
-    CAMFIT_INT8_TABLE(false, int8_conv2d_scratch, int8_conv2d, int8_depthwise, int8_linear);
+    CAMFIT_INT8_TABLE(false, int8_conv2d_scratch, int8_conv2d, int8_depthwise, int8_linear, interleave::channel_shuffle);
 
 }  // namespace avx512
 }  // namespace camfit
