@@ -1,4 +1,4 @@
-"""``.camfit`` file -> the ops it was packed from; the reverse of :mod:`camfit.pack.write`, docs/format.md is the contract.
+"""``.camfit`` file -> the ops it was packed from, as docs/format.md says; the reverse of :mod:`camfit.pack.write`.
 
 What is read here has passed the engine's checks first, which are the thorough ones.
 """
@@ -169,8 +169,8 @@ def _decode(payload: Payload, role: str, layer: str) -> Weight:
         values = np.frombuffer(data, "<f4" if payload.form == DENSE else "<f2").astype(np.float32).reshape(shape)
         return Weight(role, layer, torch.from_numpy(values))
     form, stored = _form(payload)
-    values = form(stored.float()) if not isinstance(form, Sign) else stored
-    return Weight(role, layer, values.detach().float().contiguous(), form, stored)
+    dense: torch.Tensor = stored if isinstance(form, Sign) else form(stored)
+    return Weight(role, layer, dense.float().contiguous(), form, stored)
 
 
 def _form(payload: Payload) -> tuple[Form, torch.Tensor]:
@@ -216,4 +216,8 @@ def _output_shape(op: Op, inputs: list[Shape]) -> Shape:
         return height, width, sum(shape[2] for shape in inputs)
     else:
         return inputs[0]
-    return (height + top + bottom - dh * (kh - 1) - 1) // sh + 1, (width + left + right - dw * (kw - 1) - 1) // sw + 1, cout
+    return (
+        (height + top + bottom - dh * (kh - 1) - 1) // sh + 1,
+        (width + left + right - dw * (kw - 1) - 1) // sw + 1,
+        cout,
+    )
