@@ -225,9 +225,15 @@ class _Writer:
         return f"{output}.k"
 
     def _affine(self, op: Op, x: str, output: str, rank: int) -> None:
-        vectors = [self._constant(f"{output}.{w.role}", _along(w.values, rank)) for w in op.weights if w is not None]
-        self._node("Mul", [x, vectors[0]], f"{output}.scaled")
-        self._activated("Add", [f"{output}.scaled", vectors[1]], output, op.attributes[0])
+        scale, bias = op.weights
+        if scale is not None:
+            self._node("Mul", [x, self._constant(f"{output}.scale", _along(scale.values, rank))], f"{output}.scaled")
+            x = f"{output}.scaled"
+        if bias is None:
+            self._activation(x, output, op.attributes[0])
+        else:
+            shift = self._constant(f"{output}.bias", _along(bias.values, rank))
+            self._activated("Add", [x, shift], output, op.attributes[0])
 
     # -- others ------------------------------------------------------------------------------------------------
 
