@@ -107,7 +107,7 @@ class Program:
         window = self._window(number, op, into, out)
         groups = op.attributes[11]
         depthwise = self.constants.depthwise(number, weight) if 1 < groups == into[2] == out[2] else None
-        matrix = depthwise or self.constants.matrix(number, weight)
+        matrix = depthwise or self.constants.matrix(number, weight, groups)
         kernel = self._use_form("depthwise" if depthwise else "conv2d", matrix.kind)
         return f"{kernel}({window}, {matrix.argument}, {epilogue}, {ends});"
 

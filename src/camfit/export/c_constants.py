@@ -16,6 +16,7 @@ from camfit.pack.lower import Weight
 _LINE = 110
 _TYPES = {"f4": "float", "u1": "uint8_t", "u2": "uint16_t", "u4": "uint32_t"}
 _MOST_GAP_BITS = 8
+_BLOCK = 4
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,9 @@ class Constants:
         name = str(self._once(weight, "vector", lambda: self.array(layer, f"layer{layer}_{weight.role}", stored)))
         return ("0", name) if exact else (name, "0")
 
-    def matrix(self, layer: int, weight: Weight) -> Matrix:
+    def matrix(self, layer: int, weight: Weight, groups: int = 1) -> Matrix:
         """A weight [out, in] or [out, in of a group, height, width] for linear layers and convolutions."""
-        return self._matrix(weight, "matrix", lambda: self._form(layer, weight))
+        return self._matrix(weight, f"matrix {groups}", lambda: self._form(layer, weight, groups))
 
     def depthwise(self, layer: int, weight: Weight) -> Matrix | None:
         """The weight [channels, 1, height, width] of a depth-wise convolution, if it is dense; its channels fastest."""
@@ -91,7 +92,7 @@ class Constants:
 
     # -- forms -------------------------------------------------------------------------------------------------
 
-    def _form(self, layer: int, weight: Weight) -> Matrix:
+    def _form(self, layer: int, weight: Weight, groups: int) -> Matrix:
         """A form is one branch here and one pair of kernels, c/conv2d_FORM.c and c/linear_FORM.c."""
         values = weight.values.numpy()
         columns = values[0].size
@@ -120,7 +121,7 @@ class Constants:
             bits = np.packbits(np.signbit(_by_position(values)) == 0, bitorder="little")
             signs = self.array(layer, f"{name}_signs", bits)
             return Matrix("sign", self.struct("sign_matrix", name, [alpha, signs, columns]))
-        return Matrix("", self.array(layer, name, _by_position(values)))
+        return Matrix("", self.array(layer, name, _in_blocks(_by_position(values), groups)))
 
     def _sparse(self, layer: int, stream: Stream, values: np.ndarray, columns: int) -> Matrix:
         name = f"layer{layer}_weight"
@@ -189,6 +190,14 @@ def _by_position(values: np.ndarray) -> np.ndarray:
     if values.ndim == 4:
         values = values.transpose(0, 2, 3, 1)
     return np.ascontiguousarray(values).reshape(len(values), -1)
+
+
+def _in_blocks(rows: np.ndarray, groups: int) -> np.ndarray:
+    """Rows in blocks of `_BLOCK` that do not reach over groups, each block by columns (c/add_products.c)."""
+    size = len(rows) // groups
+    firsts = [group * size + first for group in range(groups) for first in range(0, size, _BLOCK)]
+    ends = [*firsts[1:], len(rows)]
+    return np.concatenate([rows[first:end].T.reshape(-1) for first, end in zip(firsts, ends, strict=True)])
 
 
 def _texts(values: np.ndarray) -> list[str]:
