@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "bound.h"
-#include "camfit.h"
+#include "engine.h"
 
 namespace nb = nanobind;
 
@@ -171,6 +171,16 @@ class Engine {
     return result;
   }
 
+  nb::list plan() const {
+    nb::list result;
+    for (uint32_t i = 0; i < engine_->step_count; ++i) {
+      const camfit::Step& step = engine_->steps[i];
+      result.append(nb::make_tuple(step.layer, step.in, step.other, step.out));
+    }
+    return result;
+  }
+  nb::tuple ends() const { return nb::make_tuple(engine_->input_at, engine_->output_at); }
+
   void profile(bool on) {
     nb::gil_scoped_release unlocked;
     const std::lock_guard<std::mutex> guard(busy_);
@@ -236,5 +246,9 @@ void binding::bind_engine(nb::module_& module) {
       .def_prop_ro("isa", &Engine::isa, "'avx512', 'avx2' or 'plain': the kernels in use.")
       .def_prop_ro("info", &Engine::info, "The INFO section: JSON text.")
       .def_prop_ro("layers", &Engine::layers,
-                   "Dicts in execution order: name, op, form, stored_bytes, params, macs, ns (last profiled run).");
+                   "Dicts in execution order: name, op, form, stored_bytes, params, macs, ns (last profiled run).")
+      .def_prop_ro("plan", &Engine::plan,
+                   "The steps of a run in order, several or none a layer: (layer, in, other, out), where the last three\n"
+                   "are bytes from the start of the arena. What `other` is hangs on the op (engine/src/prepare.cpp).")
+      .def_prop_ro("ends", &Engine::ends, "(input, output): where they lie in the arena, in bytes.");
 }
