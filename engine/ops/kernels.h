@@ -117,5 +117,6 @@ const Kernels& plain_kernels();
 // or VL. Of AVX-512's binary convolution there are two: it counts bits with VPOPCNTDQ only where that is present.
 const Kernels* avx2_kernels();
 const Kernels* avx512_kernels();
+const Kernels* neon_kernels();  // nullptr but on 64-bit ARM
 
 }  // namespace camfit

@@ -1,6 +1,8 @@
 // Every kernel: the plain ones against direct computation and cases worked out by hand, the vector ones against those
 // and, on random shapes, against the plain ones. Results that involve no rounding, and those whose rounding is fixed
 // (pools, additions, binary convolution), must agree bit for bit; the others as `close` says.
+#include <cstdlib>
+
 #include "kernels_oracle.h"
 #include "winograd/winograd.h"
 
@@ -37,7 +39,7 @@ void test_conv2d(Pair k, uint32_t seed) {
 }
 
 // Winograd's error grows with the sums of its whole tile, not with each output, so it is told as a share of the largest
-// output before the activation. The largest on these shapes is printed; 2.1e-6 with either set.
+// output before the activation. The largest on these shapes is printed; 2.1e-6 with any set.
 void test_winograd(const Kernels& tested, uint32_t seed) {
   Random random(seed);
   Window w;
@@ -323,11 +325,11 @@ void test_channel_shuffle(Pair k, uint32_t seed) {
   check(same(back, in), "channel_shuffle there and back, seed %u", seed);
 }
 
-void test_table(const Kernels& k) {
+void test_table(const Kernels& k, uint32_t cases) {
   test_hand_computed(k);
   for (int cin : {5, 64, 504, 512, 520, 1000}) test_all_signs(k, cin, 4, 3);
   for (int cin : {1, 255, 256, 8192, 20000}) test_all_signs(k, cin, 1, 1);
-  for (uint32_t seed = 0; seed < 150; ++seed) {
+  for (uint32_t seed = 0; seed < cases; ++seed) {
     test_conv2d_direct(k, seed);
     test_depthwise_direct(k, seed);
     test_binary_direct(k, seed);
@@ -336,22 +338,24 @@ void test_table(const Kernels& k) {
 
 }  // namespace
 
-int main() {
+// kernels_test [cases]: random shapes of the ops that have most of them; fewer for an emulated processor.
+int main(int argc, char** argv) {
+  const uint32_t cases = argc > 1 ? uint32_t(std::atoi(argv[1])) : 600;
   test_xxh32();
-  test_table(plain_kernels());
-  for (const Kernels* fast : {avx2_kernels(), avx512_kernels()}) {
+  test_table(plain_kernels(), cases / 4);
+  for (const Kernels* fast : {avx2_kernels(), avx512_kernels(), neon_kernels()}) {
     if (!fast) continue;
     std::printf("%s\n", fast->name);
-    test_table(*fast);
+    test_table(*fast, cases / 4);
     const Pair pair = {*fast, plain_kernels()};
-    for (uint32_t seed = 0; seed < 600; ++seed) {
+    for (uint32_t seed = 0; seed < cases; ++seed) {
       test_conv2d(pair, seed);
       test_winograd(*fast, seed);
       test_depthwise(pair, seed);
       test_binary(pair, seed);
     }
     std::printf("winograd's largest error %.2g\n", winograd_error);
-    for (uint32_t seed = 0; seed < 200; ++seed) {
+    for (uint32_t seed = 0; seed < cases / 3; ++seed) {
       test_sharing(*fast, seed);
       test_linear(pair, seed);
       test_linear_sparse(pair, seed);
