@@ -6,7 +6,7 @@ set(CMAKE_CXX_COMPILER aarch64-linux-gnu-g++)
 set(CMAKE_FIND_ROOT_PATH /usr/aarch64-linux-gnu)
 set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
-find_program(CAMFIT_QEMU NAMES qemu-aarch64-static qemu-aarch64)
+find_program(CAMFIT_QEMU NAMES qemu-aarch64-static qemu-aarch64)  # without it the tests are only built
 if(CAMFIT_QEMU)
   set(CMAKE_CROSSCOMPILING_EMULATOR ${CAMFIT_QEMU} -L /usr/aarch64-linux-gnu)
 endif()

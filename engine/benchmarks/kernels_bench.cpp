@@ -1,4 +1,5 @@
-// Times each kernel, plain beside the others, on the shapes of the networks camfit is measured on; one thread, warm caches.
+// Times each kernel, plain beside the others, on the shapes of the networks that camfit is measured on; one
+// thread, warm caches.
 // Prints the median time of one call and, where it says something, operations (2 per multiply-accumulate) a second.
 //   kernels_bench [part of a name]
 #include <algorithm>

@@ -224,7 +224,8 @@ void binding::bind_engine(nb::module_& module) {
   nb::class_<Engine>(module, "Engine", "One loaded network. Threads may share it: calls take turns.")
       .def(nb::init<nb::bytes, int, const std::string&, const std::string&>(), nb::arg("file"), nb::arg("threads") = 1,
            nb::arg("mode") = "speed", nb::arg("isa") = "auto",
-           "Loads the bytes of a .camfit file. mode: 'speed' or 'memory'; isa: 'auto', 'plain', 'avx2', 'avx512' or 'neon'.\n"
+           "Loads the bytes of a .camfit file. mode: 'speed' or 'memory'; isa: 'auto', 'plain', 'avx2', 'avx512' or\n"
+           "'neon'.\n"
            "Raises FileMalformed, FileUnsupported, OutOfMemory (all ValueError) or ValueError for a bad argument.")
       .def("run", &Engine::run, nb::arg("image"),
            "Runs one image [H, W, C] or a batch [N, H, W, C], uint8 or float32 on the raw scale of the data (images:\n"

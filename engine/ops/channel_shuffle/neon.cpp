@@ -1,4 +1,4 @@
-// A small transposition at each pixel. For few groups NEON's interleaving stores do it, four places of every group at once.
+// A small transposition at each pixel. For few groups NEON's interleaving stores do it.
 #if defined(__aarch64__)
 #include <arm_neon.h>
 
