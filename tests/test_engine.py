@@ -155,8 +155,8 @@ def test_bad_files_and_settings_are_named(tmp_path: Path) -> None:
         Engine(data, threads=0)
     with pytest.raises(FileError, match="mode: 'fast', expected 'speed' or 'memory'"):
         Engine(data, mode="fast")  # type: ignore[arg-type]
-    with pytest.raises(FileError, match="isa: 'neon'"):
-        Engine(data, isa="neon")  # type: ignore[arg-type]
+    with pytest.raises(FileError, match="isa: 'sse'"):
+        Engine(data, isa="sse")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
