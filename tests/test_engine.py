@@ -75,7 +75,7 @@ def test_images_come_out_with_height_width_and_channels() -> None:
 def test_it_tells_what_it_holds(tmp_path: Path) -> None:
     engine = sums()
     assert (engine.input_shape, engine.output_shape, engine.info) == ((2, 3, 1), (1, 1, 2), INFO)
-    assert engine.isa in ("plain", "avx2", "avx512")
+    assert engine.isa in ("plain", "avx2", "avx512", "neon")
     assert [(layer["name"], layer["op"], layer["form"]) for layer in engine.layers] == [
         ("flatten", "flatten", ""), ("fc", "linear", "dense")
     ]  # fmt: skip
@@ -155,8 +155,8 @@ def test_bad_files_and_settings_are_named(tmp_path: Path) -> None:
         Engine(data, threads=0)
     with pytest.raises(FileError, match="mode: 'fast', expected 'speed' or 'memory'"):
         Engine(data, mode="fast")  # type: ignore[arg-type]
-    with pytest.raises(FileError, match="isa: 'neon'"):
-        Engine(data, isa="neon")  # type: ignore[arg-type]
+    with pytest.raises(FileError, match="isa: 'sse'"):
+        Engine(data, isa="sse")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

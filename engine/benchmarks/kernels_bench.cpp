@@ -1,4 +1,5 @@
-// Times each kernel, plain beside AVX2 and AVX-512, on the shapes of the networks camfit is measured on; one thread, warm caches.
+// Times each kernel, plain beside the others, on the shapes of the networks that camfit is measured on; one
+// thread, warm caches.
 // Prints the median time of one call and, where it says something, operations (2 per multiply-accumulate) a second.
 //   kernels_bench [part of a name]
 #include <algorithm>
@@ -64,7 +65,7 @@ void line(const char* name, double operations, const std::function<void(const Ke
   const double plain = milliseconds([&] { call(plain_kernels()); });
   std::printf("%-44s plain %9.4f ms", name, plain);
   if (operations > 0) std::printf(" %7.1f Gop/s", operations / plain / 1e6);
-  for (const Kernels* set : {avx2_kernels(), avx512_kernels()}) {
+  for (const Kernels* set : {avx2_kernels(), avx512_kernels(), neon_kernels()}) {
     if (!set) continue;
     const double fast = milliseconds([&] { call(*set); });
     std::printf("   %s %9.4f ms", set->name, fast);
@@ -96,7 +97,7 @@ void conv2d(const char* network, const Window& w) {
   const auto weights = floats(size_t(panels) * w.kernel_h * w.kernel_w * w.in.channels * kPanel);
   Floats out(w.out.size());
   size_t room = 0;
-  for (const Kernels* set : {avx2_kernels(), avx512_kernels()})
+  for (const Kernels* set : {avx2_kernels(), avx512_kernels(), neon_kernels()})
     if (set) room = std::max(room, set->conv2d_scratch(w));
   Floats scratch(room);
   line(name, operations(w), [&](const Kernels& k) {
@@ -114,7 +115,7 @@ void winograd(int size, int cin, int cout, int kernel) {
   const auto weights = floats(size_t(panels) * panel);
   Floats out(w.out.size());
   const Epilogue epilogue = {nullptr, bias.data(), Activation::kRelu};
-  for (const Kernels* set : {avx2_kernels(), avx512_kernels()}) {
+  for (const Kernels* set : {avx2_kernels(), avx512_kernels(), neon_kernels()}) {
     char name[96];
     std::snprintf(name, sizeof name, "winograd %dx%d %d->%d @%d %s", kernel, kernel, cin, cout, size,
                   set ? set->name : "");

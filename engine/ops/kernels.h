@@ -121,5 +121,6 @@ const Kernels& plain_kernels();
 // integer kernels are those of AVX2 where VNNI is not.
 const Kernels* avx2_kernels();
 const Kernels* avx512_kernels();
+const Kernels* neon_kernels();  // nullptr but on 64-bit ARM
 
 }  // namespace camfit

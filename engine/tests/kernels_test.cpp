@@ -37,7 +37,7 @@ void test_conv2d(Pair k, uint32_t seed) {
 }
 
 // Winograd's error grows with the sums of its whole tile, not with each output, so it is told as a share of the largest
-// output before the activation. The largest on these shapes is printed; 2.1e-6 with either set.
+// output before the activation. The largest on these shapes is printed; 2.1e-6 with any set.
 void test_winograd(const Kernels& tested, uint32_t seed) {
   Random random(seed);
   Window w;
@@ -339,7 +339,7 @@ void test_table(const Kernels& k) {
 int main() {
   test_xxh32();
   test_table(plain_kernels());
-  for (const Kernels* fast : {avx2_kernels(), avx512_kernels()}) {
+  for (const Kernels* fast : {avx2_kernels(), avx512_kernels(), neon_kernels()}) {
     if (!fast) continue;
     std::printf("%s\n", fast->name);
     test_table(*fast);

@@ -43,7 +43,7 @@ def test_shapes_and_text() -> None:
     assert _native.Engine(image_net.encode()).output_shape == (2, 2, 1)
 
 
-@pytest.mark.parametrize("isa", ["plain", "avx2", "avx512"])
+@pytest.mark.parametrize("isa", ["plain", "avx2", "avx512", "neon"])
 def test_a_forced_instruction_set_is_used_or_refused(isa: str) -> None:
     data = make_net().encode()
     if isa in ISAS:
@@ -108,7 +108,7 @@ def test_wrong_images(engine: _native.Engine, image: np.ndarray, message: str) -
         ({"threads": 0}, "threads: expected 1 or more"),
         ({"threads": 65}, "threads: expected 1 to 64"),
         ({"mode": "fast"}, "mode: 'fast', expected 'speed' or 'memory'"),
-        ({"isa": "neon"}, "isa: 'neon', expected 'auto', 'plain', 'avx2' or 'avx512'"),
+        ({"isa": "sse"}, "isa: 'sse', expected 'auto', 'plain', 'avx2', 'avx512' or 'neon'"),
     ],
 )
 def test_wrong_arguments(arguments: dict, message: str) -> None:

@@ -28,6 +28,43 @@ inline Vec gather(const float* from, Words index) { return _mm512_i32gather_ps(i
 inline Vec flip(Vec a, Words signs) {
   return _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(a.v), signs));
 }
+#elif defined(__aarch64__)
+struct Words {
+  uint32x4_t low, high;
+};
+inline Words all(uint32_t value) { return {vdupq_n_u32(value), vdupq_n_u32(value)}; }
+inline Words count_up() {
+  const uint32x4_t low = vcombine_u32(vcreate_u32(uint64_t(1) << 32), vcreate_u32(uint64_t(3) << 32 | 2));
+  return {low, vaddq_u32(low, vdupq_n_u32(4))};
+}
+inline Words plus(Words a, Words b) { return {vaddq_u32(a.low, b.low), vaddq_u32(a.high, b.high)}; }
+inline Words times(Words a, uint32_t factor) { return {vmulq_n_u32(a.low, factor), vmulq_n_u32(a.high, factor)}; }
+inline uint32x4_t rotate_17(uint32x4_t a) { return vsriq_n_u32(vshlq_n_u32(a, 17), a, 15); }
+inline Words rotate_17(Words a) { return {rotate_17(a.low), rotate_17(a.high)}; }
+template <int n>
+inline Words fold(Words a) {
+  return {veorq_u32(a.low, vshrq_n_u32(a.low, n)), veorq_u32(a.high, vshrq_n_u32(a.high, n))};
+}
+inline uint32x4_t high_product(uint32x4_t a, uint32x4_t b) {
+  const uint64x2_t low = vmull_u32(vget_low_u32(a), vget_low_u32(b)), high = vmull_high_u32(a, b);
+  return vuzp2q_u32(vreinterpretq_u32_u64(low), vreinterpretq_u32_u64(high));
+}
+inline Words high_product(Words a, Words b) { return {high_product(a.low, b.low), high_product(a.high, b.high)}; }
+inline Words sign_unless_odd(Words a) {
+  return {vshlq_n_u32(vmvnq_u32(a.low), 31), vshlq_n_u32(vmvnq_u32(a.high), 31)};
+}
+inline Vec gather(const float* from, Words index) {
+  uint32_t at[Vec::kLanes];
+  float lanes[Vec::kLanes];
+  vst1q_u32(at, index.low);
+  vst1q_u32(at + 4, index.high);
+  CAMFIT_UNROLL(8) for (int i = 0; i < Vec::kLanes; ++i) lanes[i] = from[at[i]];
+  return Vec::load(lanes);
+}
+inline float32x4_t flip(float32x4_t a, uint32x4_t signs) {
+  return vreinterpretq_f32_u32(veorq_u32(vreinterpretq_u32_f32(a), signs));
+}
+inline Vec flip(Vec a, Words signs) { return {flip(a.low, signs.low), flip(a.high, signs.high)}; }
 #else
 using Words = __m256i;
 inline Words all(uint32_t value) { return _mm256_set1_epi32(int(value)); }
