@@ -9,6 +9,7 @@
 #include <random>
 #include <vector>
 
+#include "../ops/conv2d_sparse/layout.h"
 #include "../ops/kernels.h"
 #include "../ops/winograd/winograd.h"
 
@@ -56,6 +57,22 @@ double milliseconds(const std::function<void()>& call) {
   for (int i = 0; i < samples; ++i) times.push_back(sample(calls));
   std::nth_element(times.begin(), times.begin() + samples / 2, times.end());
   return times[samples / 2];
+}
+
+// Median milliseconds of two calls that take turns, so that what slows the machine down slows both.
+std::pair<double, double> pair_milliseconds(const std::function<void()>& a, const std::function<void()>& b) {
+  using Clock = std::chrono::steady_clock;
+  const auto sample = [](const std::function<void()>& call, int calls) {
+    const auto start = Clock::now();
+    for (int i = 0; i < calls; ++i) call();
+    return std::chrono::duration<double, std::milli>(Clock::now() - start).count() / calls;
+  };
+  const int calls_a = std::max(1, int(1.0 / std::max(sample(a, 1), 1e-5)));
+  const int calls_b = std::max(1, int(1.0 / std::max(sample(b, 1), 1e-5)));
+  std::vector<double> times[2];
+  for (int i = 0; i < 15; ++i) times[0].push_back(sample(a, calls_a)), times[1].push_back(sample(b, calls_b));
+  for (auto& t : times) std::nth_element(t.begin(), t.begin() + 7, t.end());
+  return {times[0][7], times[1][7]};
 }
 
 // One line: `call` with each table. `operations` of one call, 0 for none worth printing.
@@ -137,6 +154,59 @@ void winograd(int size, int cin, int cout, int kernel) {
       std::printf("   tile %d %8.4f ms %.2f", tile, fast, fast / direct);
     }
     std::printf("   (takes %d)\n", set->winograd_tile(w));
+    std::fflush(stdout);
+  }
+}
+
+// Convolution from the non-zero weights, of random positions, beside the set's way for dense weights: the ratio at each
+// density.
+void conv2d_sparse(const Window& w) {
+  const SparseLayout l = sparse_layout(w);
+  const int panels = (w.out.channels + kPanel - 1) / kPanel, taps = w.kernel_h * w.kernel_w, cin = w.in.channels;
+  const auto in = floats(w.in.size()), bias = floats(size_t(w.out.channels));
+  const Epilogue epilogue = {nullptr, bias.data(), Activation::kRelu};
+  Floats out(w.out.size());
+  for (const Kernels* set : {avx2_kernels(), avx512_kernels()}) {
+    char name[96];
+    std::snprintf(name, sizeof name, "conv2d_sparse %dx%d/%d %d->%d @%d %s", w.kernel_h, w.kernel_w, w.stride_h, cin,
+                  w.out.channels, w.in.height, set ? set->name : "");
+    if (!set || !std::strstr(name, wanted)) continue;
+    const int tile = set->winograd_tile(w);
+    const size_t panel = tile ? winograd_panel_floats(w, tile) : size_t(taps) * cin * kPanel;
+    const auto weights = floats(panel * size_t(panels));
+    Floats room(std::max(tile ? set->winograd_scratch(w, tile) : set->conv2d_scratch(w), set->conv2d_sparse_scratch(w)));
+    const auto dense = [&] {
+      if (tile)
+        set->winograd(w, tile, in.data(), weights.data(), epilogue, out.data(), {0, w.out.height}, {0, panels},
+                      room.data());
+      else
+        set->conv2d(w, in.data(), weights.data(), epilogue, out.data(), {0, w.out.height}, {0, panels}, room.data());
+    };
+    std::printf("%-40s", name);
+    for (double density : {0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5}) {
+      std::vector<uint32_t> begin;
+      std::vector<SparseTap> tap;
+      for (int block = 0; block < sparse_blocks(w, l); ++block)
+        for (int o = 0; o < w.out.channels; ++o) {
+          begin.push_back(uint32_t(tap.size()));
+          for (int c = block * l.channels; c < cin && c < (block + 1) * l.channels; ++c)
+            for (int t = 0; t < taps; ++t)
+              if (double(engine() % 10000) < density * 10000)
+                tap.push_back({int32_t(sparse_offset(w, l, c, t / w.kernel_w, t % w.kernel_w)), 0.5f});
+        }
+      begin.push_back(uint32_t(tap.size()));
+      const auto [sparse, full] = pair_milliseconds(
+          [&] {
+            set->conv2d_sparse(w, in.data(), {begin.data(), tap.data()}, epilogue, out.data(), {0, w.out.height},
+                               {0, w.out.channels}, room.data());
+          },
+          dense);
+      if (density == 0.02) std::printf(" %s %8.4f ms", tile ? "winograd" : "  direct", full);
+      if (density == 0.1)
+        std::printf("   [10 %%: %.4f ms, %.1f Gop/s]", sparse, operations(w) * density / sparse / 1e6);
+      std::printf("  %g %% %.2f", density * 100, sparse / full);
+    }
+    std::printf("\n");
     std::fflush(stdout);
   }
 }
@@ -323,6 +393,22 @@ int main(int count, char** arguments) {
   winograd(28, 16, 64, 3);
   winograd(28, 3, 64, 3);
   winograd(56, 16, 64, 3);
+  for (int stride : {1, 2})
+    for (int size : {7, 14, 28, 56}) {
+      const int c = 3584 / size;
+      conv2d_sparse(window(size, c, c, 3, stride, 1));
+      conv2d_sparse(window(size, c, c, 1, stride, 0));
+    }
+  conv2d_sparse(window(32, 16, 16, 3, 1, 1));
+  conv2d_sparse(window(16, 32, 32, 3, 1, 1));
+  conv2d_sparse(window(8, 64, 64, 3, 1, 1));
+  conv2d_sparse(window(32, 16, 32, 3, 2, 1));
+  conv2d_sparse(window(32, 3, 128, 3, 1, 1));
+  conv2d_sparse(window(32, 128, 128, 3, 1, 1));
+  conv2d_sparse(window(16, 128, 256, 3, 1, 1));
+  conv2d_sparse(window(16, 256, 256, 3, 1, 1));
+  conv2d_sparse(window(8, 512, 512, 3, 1, 1));
+  conv2d_sparse(window(12, 20, 50, 5, 1, 0));
   rest();
   return 0;
 }

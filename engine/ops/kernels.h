@@ -50,6 +50,17 @@ struct SparseRows {
   const float* codebook;
 };
 
+// The non-zero weights of a convolution as conv2d_sparse takes them: for each block of input channels, for each output
+// channel, its taps in begin[block * cout + channel] .. begin[block * cout + channel + 1]. See conv2d_sparse/layout.h.
+struct SparseTap {
+  int32_t offset;
+  float value;
+};
+struct SparseTaps {
+  const uint32_t* begin;
+  const SparseTap* tap;
+};
+
 struct HashedRows {
   const float* bucket;
   uint32_t buckets, seed, columns;
@@ -71,6 +82,13 @@ struct Kernels {
   size_t (*winograd_scratch)(const Window&, int tile);
   void (*winograd)(const Window&, int tile, const float* in, const float* panel, const Epilogue&, float* out,
                    Range rows, Range panels, float* scratch);
+
+  // The same convolution from its non-zero weights, groups == 1, over output rows and channels. conv2d_sparse_faster:
+  // whether with `density`, the share of weights that are not zero, this set is faster so than in its dense ways.
+  bool (*conv2d_sparse_faster)(const Window&, double density);
+  size_t (*conv2d_sparse_scratch)(const Window&);
+  void (*conv2d_sparse)(const Window&, const float* in, const SparseTaps&, const Epilogue&, float* out, Range rows,
+                        Range channels, float* scratch);
 
   // groups == cin, cout == cin. Weights [kernel_h][kernel_w][channels].
   void (*depthwise)(const Window&, const float* in, const float* weights, const Epilogue&, float* out, Range rows);

@@ -11,6 +11,7 @@ enum class Work : uint8_t {
   kConv,           // panels
   kConvExpand,     // each panel filled first
   kWinograd,       // transformed panels
+  kConvSparse,     // non-zero weights
   kDepthwise,
   kLinear,
   kLinearExpand,

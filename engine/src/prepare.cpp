@@ -198,6 +198,11 @@ void choose_kernel(Step* step) {
       step->rows.unit = step->weights.tile;
       step->columns.unit = 2;  // kernels may take two at a time
       break;
+    case Held::kSparseConv:
+      step->work = Work::kConvSparse;
+      step->columns.count = source.cout;
+      step->columns.unit = kPanel;
+      break;
     case Held::kDepthwise: step->work = Work::kDepthwise; break;
     case Held::kCodebook:
     case Held::kSparse:

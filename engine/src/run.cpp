@@ -78,6 +78,7 @@ void run_part(const void* argument, int part, int thread) {
       kernels.winograd(window, tile, in, panels, epilogue, out, rows, columns, scratch);
       break;
     }
+    case Work::kConvSparse: kernels.conv2d_sparse(window, in, weights.taps, epilogue, out, rows, columns, scratch); break;
     case Work::kDepthwise: kernels.depthwise(window, in, weights.floats, epilogue, out, rows); break;
     case Work::kLinear: {
       const float* panels = weights.floats + panel_floats(weights.source) * size_t(columns.begin);
@@ -141,6 +142,7 @@ uint64_t now_in_nanoseconds() {
 uint64_t step_scratch(const Step& step, const Kernels& kernels) {
   const uint64_t panel = step.weights.held == Held::kExpand ? panel_floats(step.weights.source) : 0;
   if (step.work == Work::kWinograd) return kernels.winograd_scratch(step.window, step.weights.tile);
+  if (step.work == Work::kConvSparse) return kernels.conv2d_sparse_scratch(step.window);
   const bool conv = step.work == Work::kConv || step.work == Work::kConvExpand;
   return panel + (conv ? kernels.conv2d_scratch(step.window) : 0);
 }

@@ -18,6 +18,10 @@ double estimated_nanoseconds(const Step& step, uint64_t layer_work, bool plain) 
     case Work::kConv: return 0.02 * work * slower;
     case Work::kWinograd: return 0.008 * work;
     case Work::kConvExpand: return 0.03 * work * slower;
+    case Work::kConvSparse: {
+      const double taps = double(step.weights.nonzeros), pixels = out / double(step.window.out.channels);
+      return 0.02 * taps * pixels * slower + 0.3 * (in + out);
+    }
     case Work::kDepthwise: return 0.1 * work * slower;
     case Work::kLinear: return 0.04 * work * slower;
     case Work::kLinearExpand: return 1.0 * work;

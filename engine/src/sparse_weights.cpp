@@ -1,7 +1,9 @@
 // Forms codebook and sparse: decoded to sparse rows, which are kept or turned into panels.
 #include <cmath>
+#include <cstring>
 
 #include "codec.h"
+#include "conv2d_sparse/layout.h"
 #include "cursor.h"
 #include "weight_holder.h"
 
@@ -71,6 +73,61 @@ bool worth_keeping_sparse(const Holder& at, bool linear, uint64_t nonzeros) {
   return linear && double(nonzeros) < density * double(elements);
 }
 
+Window window_of(const Layer& layer) {
+  Window window = layer.window;
+  window.in = layer.in;
+  window.out = layer.out;
+  return window;
+}
+
+// Whether a convolution is to run from its non-zero weights; in mode memory they would take more room than the form.
+bool worth_taps(const Holder& at, bool linear, bool depthwise, uint64_t nonzeros) {
+  if (linear || depthwise || at.mode == CAMFIT_MEMORY) return false;
+  return at.kernels.conv2d_sparse_faster(window_of(at.layer), double(nonzeros) / double(at.layer.weight->elements()));
+}
+
+template <class Visit>
+void visit_entries(const SparseRows& rows, const float* values, uint32_t row, const Visit& visit) {
+  const uint32_t* column = static_cast<const uint32_t*>(rows.column);
+  for (uint32_t e = rows.row_begin[row]; e < rows.row_begin[row + 1]; ++e) {
+    visit(column[e], values ? values[e] : rows.codebook[rows.code[e]]);
+  }
+}
+
+// From sparse rows, whose columns are (kernel, channel), to taps: sorted by block of input channels, then by row.
+bool fill_taps(const Holder& at, HeldWeights* out) {
+  const Window w = window_of(at.layer);
+  const SparseLayout layout = sparse_layout(w);
+  const uint32_t cout = uint32_t(w.out.channels), cin = uint32_t(w.in.channels);
+  const uint64_t segments = uint64_t(sparse_blocks(w, layout)) * cout;
+  uint32_t* begin = at.allocator.take<uint32_t>(segments + 1);
+  SparseTap* tap = at.allocator.take<SparseTap>(out->nonzeros);
+  if (!begin || !tap) return at.no_memory();
+  const float* values = out->source.form == Form::kSparse ? out->source.values : nullptr;
+  const auto segment_of = [&](uint32_t row, uint32_t column) {
+    return uint64_t(column % cin / uint32_t(layout.channels)) * cout + row;
+  };
+  // Counts first, so that begin[s + 1] is where segment s begins; filling it moves that to its end.
+  std::memset(begin, 0, (segments + 1) * sizeof *begin);
+  for (uint32_t row = 0; row < cout; ++row) {
+    visit_entries(out->source.sparse, values, row, [&](uint32_t column, float) {
+      const uint64_t next = segment_of(row, column) + 2;
+      if (next <= segments) ++begin[next];
+    });
+  }
+  for (uint64_t s = 2; s <= segments; ++s) begin[s] += begin[s - 1];
+  for (uint32_t row = 0; row < cout; ++row) {
+    visit_entries(out->source.sparse, values, row, [&](uint32_t column, float value) {
+      const int channel = int(column % cin), position = int(column / cin);
+      const int64_t offset = sparse_offset(w, layout, channel, position / w.kernel_w, position % w.kernel_w);
+      tap[begin[segment_of(row, column) + 1]++] = SparseTap{int32_t(offset), value};
+    });
+  }
+  out->held = Held::kSparseConv;
+  out->taps = SparseTaps{begin, tap};
+  return true;
+}
+
 // 0, 1, 2, ...: the codes of a row whose codebook is its own values. Null where a row has more entries than codes.
 bool make_iota(const Holder& at, const SparseRows& rows, HeldWeights* out) {
   uint32_t longest = 1;
@@ -100,7 +157,8 @@ bool hold_codebook(const Holder& at, bool linear, bool depthwise, HeldWeights* o
     out->held = linear ? Held::kCodebook : Held::kExpand;
     return narrow_columns(at, columns32, out->nonzeros, &out->source);
   }
-  if (!(depthwise ? fill_depthwise(at, out) : fill_all_panels(at, out))) return false;
+  const bool taps = worth_taps(at, linear, depthwise, out->nonzeros);
+  if (!(taps ? fill_taps(at, out) : depthwise ? fill_depthwise(at, out) : fill_all_panels(at, out))) return false;
   give_sparse(at.allocator, out->source.sparse);
   return true;
 }
@@ -141,7 +199,8 @@ bool hold_sparse(const Holder& at, bool linear, bool depthwise, HeldWeights* out
     out->held = out->iota ? Held::kSparse : Held::kExpand;
     return narrow_columns(at, columns32, out->nonzeros, &source);
   }
-  if (!(depthwise ? fill_depthwise(at, out) : fill_all_panels(at, out))) return false;
+  const bool taps = worth_taps(at, linear, depthwise, out->nonzeros);
+  if (!(taps ? fill_taps(at, out) : depthwise ? fill_depthwise(at, out) : fill_all_panels(at, out))) return false;
   give_sparse(at.allocator, source.sparse);
   at.allocator.give(const_cast<float*>(source.values));
   return true;

@@ -11,6 +11,7 @@ enum class Held : uint8_t {
   kWinograd,   // floats: all panels, transformed for tiles of `tile` outputs a side
   kDepthwise,  // floats: [kernel_h][kernel_w][channels]
   kExpand,     // source: one panel at a time is filled at each run
+  kSparseConv, // taps: a convolution runs from its non-zero weights
   kCodebook,   // source.sparse: a linear layer runs from it
   kSparse,     // source.sparse and values: a linear layer runs from it
   kHashed,     // source.hashed: a linear layer runs from it
@@ -22,6 +23,7 @@ struct HeldWeights {
   int tile;              // kWinograd
   const float* floats;
   const uint64_t* words;
+  SparseTaps taps;
   MatrixSource source;
   Epilogue epilogue;
   const uint16_t* iota;  // kSparse: 0, 1, 2, ... as many as the longest row has entries

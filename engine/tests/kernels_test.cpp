@@ -2,6 +2,7 @@
 // and, on random shapes, against the plain ones. Results that involve no rounding, and those whose rounding is fixed
 // (pools, additions, binary convolution), must agree bit for bit; the others as `close` says.
 #include "kernels_oracle.h"
+#include "conv2d_sparse/layout.h"
 #include "winograd/winograd.h"
 
 using namespace camfit_test;
@@ -34,6 +35,63 @@ void test_conv2d(Pair k, uint32_t seed) {
   k.oracle.conv2d(w, in.data(), weights.data(), e.epilogue, expected.data(), rows, part, nullptr);
   check(close(out, expected, taps * cin / groups), "conv2d, seed %u: %s, rows %d..%d, panels %d..%d", seed,
         text_of(w).chars, rows.begin, rows.end, part.begin, part.end);
+}
+
+// The taps of random weights beside the convolution from panels of the same.
+struct SparseConv {
+  Window w;
+  Floats panels;
+  std::vector<uint32_t> begin;
+  Buffer<SparseTap> tap;
+
+  SparseConv(const Window& window, int one_in, Random& random) : w(window), panels(0, random), tap(0, random) {
+    const SparseLayout l = sparse_layout(w);
+    const int cin = w.in.channels, cout = w.out.channels, taps = w.kernel_h * w.kernel_w;
+    panels = Floats(size_t((cout + kPanel - 1) / kPanel) * taps * cin * kPanel, random);
+    for (size_t i = 0; i < panels.size(); ++i) panels[i] = 0;
+    std::vector<SparseTap> all;
+    for (int block = 0; block < sparse_blocks(w, l); ++block)
+      for (int o = 0; o < cout; ++o) {
+        begin.push_back(uint32_t(all.size()));
+        for (int c = block * l.channels; c < cin && c < (block + 1) * l.channels; ++c)
+          for (int t = 0; t < taps; ++t) {
+            if (random.integer(1, one_in) > 1) continue;
+            const float value = random.real();
+            all.push_back({int32_t(sparse_offset(w, l, c, t / w.kernel_w, t % w.kernel_w)), value});
+            panels[((size_t(o / kPanel) * taps + t) * cin + c) * kPanel + o % kPanel] = value;
+          }
+      }
+    begin.push_back(uint32_t(all.size()));
+    tap = Buffer<SparseTap>(all.size(), random);
+    for (size_t i = 0; i < all.size(); ++i) tap[i] = all[i];
+  }
+  SparseTaps taps() const { return {begin.data(), tap.data()}; }
+};
+
+void test_conv2d_sparse(Pair k, uint32_t seed) {
+  Random random(seed);
+  const int cin = random.one_of({1, 2, 3, 4, 7, 8, 16, 17, 31, 48, 64, 130}), cout = random.integer(1, 70);
+  const SparseConv sparse(random_window(cin, cout, 1, random.one_of({4, 15, 30}), random), random.one_of({1, 4, 10, 50}),
+                          random);
+  const Window& w = sparse.w;
+  const int panels = (cout + kPanel - 1) / kPanel;
+  const Range part = random_range(cout, random), rows = random_range(w.out.height, random);
+  const Floats in = random_floats(w.in.size(), random);
+  const RandomEpilogue e(cout, random);
+  Floats dense = untouched(w.out.size(), random), expected = untouched(w.out.size(), random);
+  k.oracle.conv2d(w, in.data(), sparse.panels.data(), e.epilogue, dense.data(), {0, w.out.height}, {0, panels}, nullptr);
+  for (int y = rows.begin; y < rows.end; ++y)
+    for (int x = 0; x < w.out.width; ++x)
+      for (int o = part.begin; o < part.end; ++o) {
+        const size_t at = (size_t(y) * w.out.width + x) * cout + o;
+        expected[at] = dense[at];
+      }
+  for (const Kernels* set : {&k.oracle, &k.tested}) {
+    Floats out = untouched(w.out.size(), random), scratch = random_floats(set->conv2d_sparse_scratch(w), random);
+    set->conv2d_sparse(w, in.data(), sparse.taps(), e.epilogue, out.data(), rows, part, scratch.data());
+    check(close(out, expected, w.kernel_h * w.kernel_w * cin), "%s conv2d_sparse, seed %u: %s, rows %d..%d, channels %d..%d",
+          set->name, seed, text_of(w).chars, rows.begin, rows.end, part.begin, part.end);
+  }
 }
 
 // Winograd's error grows with the sums of its whole tile, not with each output, so it is told as a share of the largest
@@ -122,17 +180,25 @@ void test_sharing(const Kernels& k, uint32_t seed) {
       k.winograd(w, tile, in.data(), weights.data() + size_t(of.begin) * size, e.epilogue, out.data(), rows, of,
                  room.data());
   };
+  const SparseConv sparse(w, 5, random);
+  Floats whole_sparse = whole, parts_sparse = parts, planes = random_floats(k.conv2d_sparse_scratch(w), random);
+  const auto run_sparse = [&](Range rows, Range channels, Floats& to) {
+    k.conv2d_sparse(w, in.data(), sparse.taps(), e.epilogue, to.data(), rows, channels, planes.data());
+  };
   run({0, height}, {0, panels}, whole, whole_direct);
+  run_sparse({0, height}, {0, cout}, whole_sparse);
   for (int row = 0; row < height;) {
     const int end = row + tile * random.integer(1, 3), stop = end < height ? end : height;
     for (int p = 0; p < panels;) {
       const int last = p + random.integer(1, 3), to = last < panels ? last : panels;
       run({row, stop}, {p, to}, parts, parts_direct);
+      run_sparse({row, stop}, {p * kPanel, to * kPanel < cout ? to * kPanel : cout}, parts_sparse);
       p = to;
     }
     row = stop;
   }
   check(same(parts_direct, whole_direct), "conv2d in parts, seed %u: %s", seed, text_of(w).chars);
+  check(same(parts_sparse, whole_sparse), "conv2d_sparse in parts, seed %u: %s", seed, text_of(w).chars);
   check(same(parts, whole), "winograd in parts, seed %u: %s, tile %d", seed, text_of(w).chars, tile);
 
   const size_t vector = size_t(cin) * kPanel;
@@ -347,6 +413,7 @@ int main() {
     for (uint32_t seed = 0; seed < 600; ++seed) {
       test_conv2d(pair, seed);
       test_winograd(*fast, seed);
+      test_conv2d_sparse(pair, seed);
       test_depthwise(pair, seed);
       test_binary(pair, seed);
     }
