@@ -38,7 +38,8 @@ inline SparseLayout sparse_layout(const Window& w) {
   l.reach_x = span_x / w.stride_w;
   l.columns = w.out.width + l.reach_x;
   const int right = l.columns - w.pad_left - w.in.width;  // columns of zeros, where the stride is 1
-  const int shared = w.stride_w > 1 || right < 0 ? 0 : right < w.pad_left ? right : w.pad_left;
+  int shared = w.stride_w > 1 || right < 0 ? 0 : right < w.pad_left ? right : w.pad_left;
+  if (shared > l.reach_x) shared = l.reach_x;  // output pixels share nothing
   l.pitch = l.columns - shared;
   const auto plane_of = [&](int rows) {
     const int64_t floats = int64_t(rows + l.reach_y) * l.pitch + shared;

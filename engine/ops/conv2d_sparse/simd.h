@@ -5,11 +5,10 @@
 // Vectors of 8 floats in both sets: what a weight reads is not aligned, and with 16 every load would straddle two
 // lines. AVX-512 has registers for larger tiles.
 #pragma once
-#include <string.h>
-
 #include "../simd.h"
 #include "../transpose.h"
 #include "layout.h"
+#include "winograd/winograd.h"
 
 namespace camfit {
 namespace CAMFIT_SET {
@@ -57,11 +56,11 @@ void fill_planes(const Window& w, const SparseLayout& l, const float* in, int fi
         const int y = (first_row + r) * w.stride_h + py - w.pad_top;
         const bool real = y >= 0 && y < w.in.height;
         float* row = planes + size_t(r) * l.pitch;
-        const size_t left = size_t(real ? inside.begin : l.columns) * sizeof(float);
-        const size_t right = size_t(real ? l.columns - inside.end : 0) * sizeof(float);
-        for (size_t c = 0; c < channels; ++c) {
-          if (left) memset(row + c * apart, 0, left);
-          if (right) memset(row + c * apart + inside.end, 0, right);
+        const int left = real ? inside.begin : l.columns, right = real ? inside.end : l.columns;
+        float* at = row;
+        for (size_t c = 0; c < channels; ++c, at += apart) {
+          for (int j = 0; j < left; ++j) at[j] = 0.0f;
+          for (int j = right; j < l.columns; ++j) at[j] = 0.0f;
         }
         if (!real || inside.begin == inside.end) continue;
         const ptrdiff_t x = ptrdiff_t(inside.begin) * w.stride_w + px - w.pad_left;
@@ -106,26 +105,35 @@ void store_pixels(const Window& w, const SparseLayout& l, const float* sums, int
     to[i] = x < w.out.width ? out + (size_t(y) * w.out.width + x) * pixel : nullptr;
     if (++x == l.pitch) x = 0, ++y;
   }
-  for (int c = channels.begin; c < channels.end; c += kLanes, sums += kLanes * apart) {
-    const ChannelFinish<Vec8, 1> finish(epilogue, c, channels.end - c);
-    const int rows = channels.end - c < kLanes ? channels.end - c : kLanes;
-    for (int i = 0; i < count; i += kLanes) {
+  for (int i = count; i < int(apart); ++i) to[i] = nullptr;
+  for (int i = 0; i < count; i += kLanes) {
+    const float* from = sums + i;
+    for (int c = channels.begin; c < channels.end; c += kLanes, from += kLanes * apart) {
+      const ChannelFinish<Vec8, 1> finish(epilogue, c, channels.end - c);
       Vec8 r[8];
-      if (rows == kLanes)
-        CAMFIT_UNROLL(8) for (int k = 0; k < 8; ++k) r[k] = Vec8::load(sums + k * apart + i);
+      if (finish.full)
+        CAMFIT_UNROLL(8) for (int k = 0; k < 8; ++k) r[k] = Vec8::load(from + k * apart);
       else
-        for (int k = 0; k < 8; ++k) r[k] = k < rows ? Vec8::load(sums + k * apart + i) : Vec8::zero();
+        for (int k = 0; k < 8; ++k) r[k] = k < channels.end - c ? Vec8::load(from + k * apart) : Vec8::zero();
       transpose(r);
-      const int some = count - i < kLanes ? count - i : kLanes;
       CAMFIT_UNROLL(8) for (int k = 0; k < 8; ++k)
-        if (k < some && to[i + k]) finish.store(to[i + k] + c, 0, r[k]);
+        if (to[i + k]) finish.store(to[i + k] + c, 0, r[k]);
     }
   }
 }
 
 }  // namespace
 
-bool conv2d_sparse_faster(const Window& w, double density) { return sparse_fits(w) && density < 0.3; }
+// Measured (docs/engine.md), where the times cross. Winograd's way loses its lead when its weights come from memory.
+bool conv2d_sparse_faster(const Window& w, double density) {
+  constexpr int64_t kHugeFloats = 4 << 20;
+  constexpr double kOfWinograd = 0.13, kOfWinogradHuge = 0.25, kOfDirect = 0.3;
+  if (!sparse_fits(w)) return false;
+  const int tile = winograd_tile(w);
+  if (tile == 0) return density < kOfDirect;
+  const int64_t panels = ceil_div(w.out.channels, kPanel);
+  return density < (panels * int64_t(winograd_panel_floats(w, tile)) > kHugeFloats ? kOfWinogradHuge : kOfWinograd);
+}
 
 size_t conv2d_sparse_scratch(const Window& w) {
   const SparseLayout l = sparse_layout(w);
