@@ -18,6 +18,9 @@ void conv2d_sparse(const Window&, const float* in, const SparseTaps&, const Epil
 void depthwise(const Window&, const float* in, const float* weights, const Epilogue&, float* out, Range rows);
 void linear(int cin, int cout, const float* in, const float* panel, const Epilogue&, float* out, Range panels);
 void linear_sparse(const SparseRows&, const float* in, const Epilogue&, float* out, Range rows);
+void linear_chunks(const SparseChunks&, const float* in, const Epilogue&, float* out, Range rows);
+void linear_blocks(const SparseBlocks&, const float* in, const Epilogue&, float* out, Range rows);
+void linear_tiles(const SparseTiles&, const float* in, const Epilogue&, float* out, Range rows);
 void linear_hashed(const HashedRows&, const float* in, const Epilogue&, float* out, Range rows);
 void hashed_row(const HashedRows&, uint32_t row, Range columns, float* out);
 void pack_signs(const float* in, int pixels, int channels, uint64_t* words, float* mean_abs);

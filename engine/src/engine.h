@@ -17,6 +17,10 @@ enum class Work : uint8_t {
   kLinearExpand,
   kLinearCodebook,
   kLinearSparse,
+  kLinearRows,
+  kLinearChunks,
+  kLinearBlocks,
+  kLinearTiles,
   kLinearHashed,
   kPackSigns,      // in -> words (out), mean of |x| (other)
   kBoxFilter,      // mean of |x| (in) -> K (out)

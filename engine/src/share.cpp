@@ -26,7 +26,11 @@ double estimated_nanoseconds(const Step& step, uint64_t layer_work, bool plain) 
     case Work::kLinear: return 0.04 * work * slower;
     case Work::kLinearExpand: return 1.0 * work;
     case Work::kLinearCodebook:
-    case Work::kLinearSparse: return 0.4 * double(step.weights.nonzeros);
+    case Work::kLinearSparse:
+    case Work::kLinearRows: return 0.4 * double(step.weights.nonzeros);
+    case Work::kLinearChunks: return 0.3 * double(step.weights.nonzeros);
+    case Work::kLinearBlocks:
+    case Work::kLinearTiles: return 0.15 * double(step.weights.nonzeros) * (plain ? 8 : 1);
     case Work::kLinearHashed: return 2.0 * work * (plain ? 4 : 1);
     case Work::kPackSigns: return 0.2 * in * slower;
     case Work::kBoxFilter: return 0.5 * double(step.window.kernel_h * step.window.kernel_w) * double(step.rows.count) *

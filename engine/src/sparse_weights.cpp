@@ -67,12 +67,6 @@ void give_sparse(Allocator& allocator, const SparseRows& rows) {
   allocator.give(const_cast<float*>(rows.codebook));
 }
 
-bool worth_keeping_sparse(const Holder& at, bool linear, uint64_t nonzeros) {
-  const uint64_t elements = at.layer.weight->elements();
-  const double density = sizeof(float) * elements > kLargePanels ? kSparseDensityOfLarge : kSparseDensity;
-  return linear && double(nonzeros) < density * double(elements);
-}
-
 Window window_of(const Layer& layer) {
   Window window = layer.window;
   window.in = layer.in;
@@ -128,21 +122,6 @@ bool fill_taps(const Holder& at, HeldWeights* out) {
   return true;
 }
 
-// 0, 1, 2, ...: the codes of a row whose codebook is its own values. Null where a row has more entries than codes.
-bool make_iota(const Holder& at, const SparseRows& rows, HeldWeights* out) {
-  uint32_t longest = 1;
-  for (uint32_t row = 0; row < at.layer.weight->rows(); ++row) {
-    const uint32_t entries = rows.row_begin[row + 1] - rows.row_begin[row];
-    if (entries > longest) longest = entries;
-  }
-  if (longest > 65536) return true;
-  uint16_t* iota = at.allocator.take<uint16_t>(longest);
-  if (!iota) return at.no_memory();
-  for (uint32_t i = 0; i < longest; ++i) iota[i] = uint16_t(i);
-  out->iota = iota;
-  return true;
-}
-
 }  // namespace
 
 bool hold_codebook(const Holder& at, bool linear, bool depthwise, HeldWeights* out) {
@@ -153,12 +132,14 @@ bool hold_codebook(const Holder& at, bool linear, bool depthwise, HeldWeights* o
     return false;
   }
   out->params = out->nonzeros;
-  if (!depthwise && (at.mode == CAMFIT_MEMORY || worth_keeping_sparse(at, linear, out->nonzeros))) {
+  if (!depthwise && at.mode == CAMFIT_MEMORY) {
     out->held = linear ? Held::kCodebook : Held::kExpand;
     return narrow_columns(at, columns32, out->nonzeros, &out->source);
   }
+  bool held = false;
+  if (linear && !hold_linear(at, out->source.sparse, entries, out->nonzeros, out, &held)) return false;
   const bool taps = worth_taps(at, linear, depthwise, out->nonzeros);
-  if (!(taps ? fill_taps(at, out) : depthwise ? fill_depthwise(at, out) : fill_all_panels(at, out))) return false;
+  if (!(held ? true : taps ? fill_taps(at, out) : depthwise ? fill_depthwise(at, out) : fill_all_panels(at, out))) return false;
   give_sparse(at.allocator, out->source.sparse);
   return true;
 }
@@ -189,18 +170,20 @@ bool hold_sparse(const Holder& at, bool linear, bool depthwise, HeldWeights* out
   // An entry takes a value and a column of 2 or 4 bytes, so rows that are not sparse enough are smaller as panels.
   const uint64_t bytes_per_entry = weight.columns() > 65536 ? 8 : 6;
   const bool smaller = bytes_per_entry * out->nonzeros < sizeof(float) * weight.elements();
-  const bool keep = at.mode == CAMFIT_MEMORY ? smaller : worth_keeping_sparse(at, linear, out->nonzeros);
-  if (keep && !depthwise) {
-    if (linear && !make_iota(at, source.sparse, out)) return false;
+  if (at.mode == CAMFIT_MEMORY && smaller && !depthwise) {
     at.allocator.give(const_cast<uint16_t*>(source.sparse.code));
     at.allocator.give(const_cast<float*>(source.sparse.codebook));
     source.sparse.code = nullptr;
     source.sparse.codebook = nullptr;
-    out->held = out->iota ? Held::kSparse : Held::kExpand;
+    out->held = linear ? Held::kSparse : Held::kExpand;
     return narrow_columns(at, columns32, out->nonzeros, &source);
   }
+  bool held = false;
+  const SparseRows& rows = source.sparse;
+  const SparseRows values = {rows.row_begin, rows.column, false, nullptr, source.values};
+  if (linear && !hold_linear(at, values, 0, out->nonzeros, out, &held)) return false;
   const bool taps = worth_taps(at, linear, depthwise, out->nonzeros);
-  if (!(taps ? fill_taps(at, out) : depthwise ? fill_depthwise(at, out) : fill_all_panels(at, out))) return false;
+  if (!(held ? true : taps ? fill_taps(at, out) : depthwise ? fill_depthwise(at, out) : fill_all_panels(at, out))) return false;
   give_sparse(at.allocator, source.sparse);
   at.allocator.give(const_cast<float*>(source.values));
   return true;

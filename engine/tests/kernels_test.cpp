@@ -3,6 +3,7 @@
 // (pools, additions, binary convolution), must agree bit for bit; the others as `close` says.
 #include "kernels_oracle.h"
 #include "conv2d_sparse/layout.h"
+#include "linear_sparse/regroup.h"
 #include "winograd/winograd.h"
 
 using namespace camfit_test;
@@ -253,6 +254,92 @@ void test_linear_sparse(Pair k, uint32_t seed) {
         columns, entries, one_in, part.begin, part.end);
 }
 
+// Each form of a random sparse matrix against the rows that it was made of; parts of the rows give the same bits.
+void test_linear_forms(Pair k, uint32_t seed) {
+  Random random(seed);
+  const int height = random.integer(1, 60), width = random.one_of({1, 15, 32, 40, 300, 4095, 4096, 4097, 9000});
+  const int entries = random.integer(1, 16), one_in = random.one_of({1, 3, 10, 100});
+  const bool alike = random.coin();  // blocks of rows with the same columns
+  std::vector<uint32_t> begin = {0}, chosen;
+  for (int i = 0; i < height; ++i) {
+    if (alike && i % kBlockRows) {
+      const std::vector<uint32_t> last(chosen.begin() + begin[size_t(i) - 1], chosen.end());
+      chosen.insert(chosen.end(), last.begin(), last.end());
+    } else {
+      for (int j = 0; j < width; ++j)
+        if (random.integer(1, one_in) == 1) chosen.push_back(uint32_t(j));
+    }
+    begin.push_back(uint32_t(chosen.size()));
+  }
+  Buffer<uint16_t> code(chosen.size(), random);
+  for (size_t i = 0; i < chosen.size(); ++i) code[i] = uint16_t(random.integer(0, entries - 1));
+  const Floats codebook = random_floats(size_t(entries), random), in = random_floats(size_t(width), random);
+  const SparseMatrix m = {{begin.data(), chosen.data(), false, code.data(), codebook.data()}, height, width};
+  const RandomEpilogue e(height, random);
+  Floats expected = untouched(size_t(height), random);
+  k.oracle.linear_sparse(m.rows, in.data(), e.epilogue, expected.data(), {0, height});
+  const auto compare = [&](const char* form, const auto& multiply, int unit) {
+    for (const Kernels* set : {&k.oracle, &k.tested}) {
+      Floats out = untouched(size_t(height), random), parts = untouched(size_t(height), random);
+      multiply(*set, out.data(), Range{0, height});
+      for (int row = 0; row < height;) {
+        const int end = row + unit * random.integer(1, 3), stop = end < height ? end : height;
+        multiply(*set, parts.data(), Range{row, stop});
+        row = stop;
+      }
+      check(close(out, expected, width) && same(out, parts), "%s %s, seed %u: %dx%d, %d entries, 1 of %d", set->name,
+            form, seed, height, width, entries, one_in);
+    }
+  };
+
+  Floats values(chosen.size(), random);
+  for (size_t i = 0; i < chosen.size(); ++i) values[i] = codebook[code[i]];
+  const SparseRows plain = {begin.data(), chosen.data(), false, nullptr, values.data()};
+  compare("rows of values", [&](const Kernels& set, float* to, Range rows) {
+    set.linear_sparse(plain, in.data(), e.epilogue, to, rows);
+  }, 1);
+
+  const size_t blocks = size_t((width + kChunkColumns - 1) / kChunkColumns);
+  Buffer<uint32_t> chunk_begin(blocks * size_t(height) + 1, random);
+  const size_t chunks = size_t(count_chunks(m, chunk_begin.data()));
+  Buffer<uint16_t> column(4 * chunks, random);
+  Buffer<uint8_t> chunk_code(chunks, random);
+  fill_chunks(m, chunk_begin.data(), column.data(), chunk_code.data());
+  const SparseChunks by_code = {height, width, chunk_begin.data(), column.data(), chunk_code.data(), codebook.data()};
+  compare("linear_chunks", [&](const Kernels& set, float* to, Range rows) {
+    set.linear_chunks(by_code, in.data(), e.epilogue, to, rows);
+  }, 1);
+
+  const bool coded = entries < 16 && random.coin();
+  Buffer<uint32_t> block_begin(size_t((height + kBlockRows - 1) / kBlockRows) + 1, random);
+  const size_t count = size_t(count_blocks(m, block_begin.data()));
+  check(!alike || count * kBlockRows < chosen.size() + size_t(width) * kBlockRows, "blocks of equal rows, seed %u", seed);
+  Buffer<uint32_t> block_column(count, random), codes(coded ? count : 0, random);
+  Floats value(coded ? 0 : count * kBlockRows, random);
+  fill_blocks(m, block_column.data(), coded ? nullptr : value.data(), codes.data(), 1);
+  SparseBlocks in_blocks = {height, block_begin.data(), block_column.data(), coded ? nullptr : value.data(),
+                            codes.data(), {}};
+  for (int i = 0; coded && i < entries; ++i) in_blocks.codebook[i + 1] = codebook[i];
+  compare("linear_blocks", [&](const Kernels& set, float* to, Range rows) {
+    set.linear_blocks(in_blocks, in.data(), e.epilogue, to, rows);
+  }, kBlockRows);
+
+  Buffer<uint32_t> word(size_t(tile_words(m)), random), rest_begin(size_t(height) + 1, random);
+  const size_t rest = size_t(count_rest(m));
+  Buffer<uint16_t> rest_column(rest, random), rest_code(rest, random);
+  fill_tiles(m, word.data(), rest_begin.data(), rest_column.data(), rest_code.data());
+  check(rest_begin[size_t(height)] == rest, "the rest of tiles, seed %u", seed);
+  SparseTiles tiles = {height, width, word.data(), {rest_begin.data(), rest_column.data(), true, rest_code.data(), nullptr},
+                       {}};
+  for (int i = 0; i < entries; ++i) tiles.codebook[i + 1] = codebook[i];
+  compare("linear_tiles", [&](const Kernels& set, float* to, Range rows) {
+    if (set.linear_tiles)
+      set.linear_tiles(tiles, in.data(), e.epilogue, to, rows);
+    else
+      set.linear_sparse(m.rows, in.data(), e.epilogue, to, rows);
+  }, kTileRows);
+}
+
 void test_hashed(Pair k, uint32_t seed) {
   Random random(seed);
   const int rows = random.integer(1, 20), columns = random.integer(1, 500);
@@ -422,6 +509,7 @@ int main() {
       test_sharing(*fast, seed);
       test_linear(pair, seed);
       test_linear_sparse(pair, seed);
+      test_linear_forms(pair, seed);
       test_hashed(pair, seed);
       test_pool(pair, seed);
       test_elementwise(pair, seed);
