@@ -11,6 +11,7 @@
 
 #include "../ops/conv2d_sparse/layout.h"
 #include "../ops/kernels.h"
+#include "../ops/linear_sparse/regroup.h"
 #include "../ops/winograd/winograd.h"
 
 using namespace camfit;
@@ -254,6 +255,83 @@ void linear_sparse(int cin, int cout, double kept, int entries, bool column16) {
        [&](const Kernels& k) { k.linear_sparse(rows, in.data(), {}, out.data(), {0, cout}); });
 }
 
+// Each form of a sparse matrix of 16 values beside the dense one, at several densities: nanoseconds of an entry (of chunks:
+// of a place; of tiles: of a tile), and the time over that of the dense layer.
+void linear_forms(int size) {
+  const int panels = (size + kPanel - 1) / kPanel, entries = 15;
+  const auto in = floats(size_t(size)), codebook = floats(size_t(entries));
+  const auto dense = floats(size_t(panels) * size * kPanel);
+  Floats out(static_cast<size_t>(size));
+  for (const Kernels* set : {avx2_kernels(), avx512_kernels()}) {
+    for (double density : {0.05, 0.1, 0.2, 0.3, 0.5}) {
+      char name[96];
+      std::snprintf(name, sizeof name, "linear_forms %d %s %g %%", size, set ? set->name : "", density * 100);
+      if (!set || !std::strstr(name, wanted)) continue;
+      std::printf("%-32s", name);
+      const auto row = [&](const char* form, double per, const std::function<void()>& call) {
+        const auto [time, full] = pair_milliseconds(
+            call, [&] { set->linear(size, size, in.data(), dense.data(), {}, out.data(), {0, panels}); });
+        std::printf("   %s %.2f ns %.2f", form, time / per * 1e6, time / full);
+      };
+      for (bool blocks : {false, true}) {
+        std::vector<uint32_t> begin = {0}, column;
+        std::vector<uint16_t> code;
+        for (int i = 0; i < size; ++i) {
+          if (blocks && i % kBlockRows) {
+            const std::vector<uint32_t> last(column.begin() + begin[size_t(i) - 1], column.end());
+            column.insert(column.end(), last.begin(), last.end());
+          } else {
+            for (int j = 0; j < size; ++j)
+              if (double(engine() % 10000) < density * 10000) column.push_back(uint32_t(j));
+          }
+          begin.push_back(uint32_t(column.size()));
+        }
+        for (size_t e = 0; e < column.size(); ++e) code.push_back(uint16_t(engine() % unsigned(entries)));
+        const SparseMatrix m = {{begin.data(), column.data(), false, code.data(), codebook.data()}, size, size};
+        if (blocks) {
+          std::vector<uint32_t> first(size_t(size / kBlockRows) + 1);
+          const size_t count = size_t(count_blocks(m, first.data()));
+          std::vector<uint32_t> place(count), codes(count);
+          Floats value(count * kBlockRows);
+          SparseBlocks form = {size, first.data(), place.data(), value.data(), nullptr, {}};
+          fill_blocks(m, place.data(), value.data(), nullptr, 0);
+          row("blocks", double(count), [&] { set->linear_blocks(form, in.data(), {}, out.data(), {0, size}); });
+          fill_blocks(m, place.data(), nullptr, codes.data(), 1);
+          form.value = nullptr, form.codes = codes.data();
+          std::copy(codebook.data(), codebook.data() + entries, form.codebook + 1);
+          row("coded", double(count), [&] { set->linear_blocks(form, in.data(), {}, out.data(), {0, size}); });
+          continue;
+        }
+        std::vector<uint16_t> narrow(column.begin(), column.end());
+        Floats values(column.size());
+        for (size_t e = 0; e < column.size(); ++e) values.data()[e] = codebook.data()[code[e]];
+        const SparseRows plain = {begin.data(), narrow.data(), true, nullptr, values.data()};
+        row("rows", double(column.size()), [&] { set->linear_sparse(plain, in.data(), {}, out.data(), {0, size}); });
+        std::vector<uint32_t> of(size_t((size + kChunkColumns - 1) / kChunkColumns) * size_t(size) + 1);
+        const size_t chunks = size_t(count_chunks(m, of.data()));
+        std::vector<uint16_t> places(4 * chunks);
+        std::vector<uint8_t> chunk_code(chunks);
+        fill_chunks(m, of.data(), places.data(), chunk_code.data());
+        const SparseChunks by_code = {size, size, of.data(), places.data(), chunk_code.data(), codebook.data()};
+        row("chunks", 4 * double(chunks), [&] { set->linear_chunks(by_code, in.data(), {}, out.data(), {0, size}); });
+        if (!set->linear_tiles) continue;
+        std::vector<uint32_t> word(size_t(tile_words(m)) + 15), rest_begin(size_t(size) + 1);
+        const size_t rest = size_t(count_rest(m));
+        std::vector<uint16_t> rest_column(rest), rest_code(rest);
+        uint32_t* aligned = word.data() + (64 - reinterpret_cast<uintptr_t>(word.data()) % 64) % 64 / 4;
+        fill_tiles(m, aligned, rest_begin.data(), rest_column.data(), rest_code.data());
+        SparseTiles tiles = {size, size, aligned, {rest_begin.data(), rest_column.data(), true, rest_code.data(), nullptr},
+                             {}};
+        std::copy(codebook.data(), codebook.data() + entries, tiles.codebook + 1);
+        row("tiles", double(tile_words(m)) / (kTileEntries / 3 * kTileRows),
+            [&] { set->linear_tiles(tiles, in.data(), {}, out.data(), {0, size}); });
+      }
+      std::printf("\n");
+      std::fflush(stdout);
+    }
+  }
+}
+
 void hashed(int cin, int cout, uint32_t buckets) {
   char name[96];
   const auto in = floats(size_t(cin)), bucket = floats(buckets);
@@ -385,6 +463,8 @@ int main(int count, char** arguments) {
   linear_sparse(800, 500, 0.06, 32, false);
   linear_sparse(4096, 4096, 0.1, 256, true);
   hashed(784, 300, 10000);
+  hashed(4096, 4096, 4096 * 4096 / 64);
+  for (int size : {256, 512, 1024, 4096}) linear_forms(size);
   for (int size : {4, 7, 8, 14, 16, 28, 32, 56})
     for (int c : {8, 16, 32, 64, 128, 256, 512})
       if (size * c <= 56 * 64 || size <= 14) winograd(size, c, c, 3);

@@ -8,16 +8,16 @@ namespace camfit {
 namespace {
 
 // Nanoseconds on one core (docs/engine.md); what counts is how they compare.
-constexpr double kOfValue = 0.40;      // an entry of plain rows: gathers its input
-constexpr double kOfPlace = 0.28;      // an entry of chunks, places left over included
-constexpr double kOfBlock = 0.80;      // an entry of blocks
-constexpr double kOfCodedBlock = 1.1;  // the same, whose values are looked up
-constexpr double kOfTile = 8.0;
-constexpr double kOfRest = 0.60;
-constexpr double kOfCached = 0.035, kOfDistant = 0.13, kOfMemory = 0.25;  // a weight of panels, by where they lie
+constexpr double kOfValue = 0.45;      // an entry of plain rows: gathers its input
+constexpr double kOfPlace = 0.27;      // an entry of chunks, places left over included
+constexpr double kOfBlock = 0.60;      // an entry of blocks
+constexpr double kOfCodedBlock = 0.70; // the same, whose values are looked up
+constexpr double kOfTile = 7.5;
+constexpr double kOfRest = 0.45;
+constexpr double kOfCached = 0.042, kOfDistant = 0.065, kOfMemory = 0.22;  // a weight of panels, by where they lie
 
-constexpr uint64_t kNearBytes = 1 << 20, kFarBytes = 16 << 20;  // of panels: common sizes of caches
-constexpr uint64_t kManyValues = 8 << 20;  // bytes of values in blocks, from which codes are faster
+constexpr uint64_t kNearBytes = 2 << 20, kFarBytes = 16 << 20;  // of panels: common sizes of caches
+constexpr uint64_t kManyValues = 1 << 20;  // bytes of values in blocks, from which codes are faster
 
 double cost_of_panels(uint64_t elements) {
   const uint64_t bytes = sizeof(float) * elements;

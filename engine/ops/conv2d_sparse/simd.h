@@ -95,30 +95,39 @@ constexpr AddTaps kAddTaps[kMostVectors] = {
 #endif
 };
 
-// Positions [first, first + vectors * kLanes) of a block: sums of `channels`, transposed to the pixels that are real.
-void store_pixels(const Window& w, const SparseLayout& l, const float* sums, int vectors, int first, int end,
-                  const Epilogue& epilogue, Range channels, float* out) {
-  const size_t pixel = size_t(w.out.channels), apart = size_t(vectors) * kLanes;
-  float* to[kMostPositions];  // null between the rows
-  const int count = end - first < vectors * kLanes ? end - first : vectors * kLanes;
-  for (int i = 0, y = first / l.pitch, x = first % l.pitch; i < count; ++i) {
-    to[i] = x < w.out.width ? out + (size_t(y) * w.out.width + x) * pixel : nullptr;
-    if (++x == l.pitch) x = 0, ++y;
-  }
-  for (int i = count; i < int(apart); ++i) to[i] = nullptr;
-  for (int i = 0; i < count; i += kLanes) {
-    const float* from = sums + i;
+// Sums of `channels`, `apart` floats from one to the next, to `count` neighbouring pixels.
+__attribute__((noinline)) void store_pixels(const float* sums, size_t apart, int count, const Epilogue& epilogue,
+                                            Range channels, float* out, size_t pixel) {
+  for (int i = 0; i < count; i += kLanes, sums += kLanes, out += kLanes * pixel) {
+    const float* from = sums;
     for (int c = channels.begin; c < channels.end; c += kLanes, from += kLanes * apart) {
-      const ChannelFinish<Vec8, 1> finish(epilogue, c, channels.end - c);
       Vec8 r[8];
-      if (finish.full)
+      float* to = out + c;
+      if (i + kLanes <= count && c + kLanes <= channels.end) {
+        const FinishOf<Vec8> finish(epilogue, c);
         CAMFIT_UNROLL(8) for (int k = 0; k < 8; ++k) r[k] = Vec8::load(from + k * apart);
-      else
-        for (int k = 0; k < 8; ++k) r[k] = k < channels.end - c ? Vec8::load(from + k * apart) : Vec8::zero();
+        transpose(r);
+        CAMFIT_UNROLL(8) for (int k = 0; k < 8; ++k, to += pixel) finish(r[k]).store(to);
+        continue;
+      }
+      const ChannelFinish<Vec8, 1> finish(epilogue, c, channels.end - c);
+      for (int k = 0; k < 8; ++k) r[k] = k < channels.end - c ? Vec8::load(from + k * apart) : Vec8::zero();
       transpose(r);
-      CAMFIT_UNROLL(8) for (int k = 0; k < 8; ++k)
-        if (to[i + k]) finish.store(to[i + k] + c, 0, r[k]);
+      for (int k = 0; k < 8 && i + k < count; ++k, to += pixel) finish.store(to, 0, r[k]);
     }
+  }
+}
+
+// Positions [first, end) of a block: those of each row that are pixels.
+void store_tile(const Window& w, const SparseLayout& l, const float* sums, size_t apart, int first, int end,
+                const Epilogue& epilogue, Range channels, float* out) {
+  const size_t pixel = size_t(w.out.channels);
+  for (int y = first / l.pitch; y * l.pitch < end; ++y) {
+    const int row = y * l.pitch, begin = row > first ? row : first;
+    const int stop = row + w.out.width < end ? row + w.out.width : end;
+    if (begin < stop)
+      store_pixels(sums + (begin - first), apart, stop - begin, epilogue, channels,
+                   out + (size_t(y) * w.out.width + size_t(begin - row)) * pixel, pixel);
   }
 }
 
@@ -138,7 +147,7 @@ bool conv2d_sparse_faster(const Window& w, double density) {
 size_t conv2d_sparse_scratch(const Window& w) {
   const SparseLayout l = sparse_layout(w);
   return size_t(w.in.channels * sparse_channel_floats(l)) + kSparseSlack +
-         size_t(w.out.channels) * kMostPositions + 16;  // 16: to align the planes
+         size_t(w.out.channels) * kMostPositions + kLanes + 16;  // read past the sums; 16: to align the planes
 }
 
 void conv2d_sparse(const Window& w, const float* in, const SparseTaps& weights, const Epilogue& epilogue, float* out,
@@ -158,7 +167,8 @@ void conv2d_sparse(const Window& w, const float* in, const SparseTaps& weights, 
         const uint32_t* segment = weights.begin + size_t(block) * w.out.channels + channels.begin;
         kAddTaps[size - 1](planes + begin * kLanes, weights.tap, segment, count, block == 0, sums);
       }
-      store_pixels(w, l, sums, size, begin * kLanes, end, epilogue, channels, to);
+      const int stop = (begin + size) * kLanes < end ? (begin + size) * kLanes : end;
+      store_tile(w, l, sums, size_t(size) * kLanes, begin * kLanes, stop, epilogue, channels, to);
     }
   }
 }
