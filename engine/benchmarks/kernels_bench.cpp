@@ -184,6 +184,7 @@ void conv2d_sparse(const Window& w) {
         set->conv2d(w, in.data(), weights.data(), epilogue, out.data(), {0, w.out.height}, {0, panels}, room.data());
     };
     std::printf("%-40s", name);
+    double even = 1, last = 0, last_ratio = 0;  // the density at which both take the same time
     for (double density : {0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5}) {
       std::vector<uint32_t> begin;
       std::vector<SparseTap> tap;
@@ -205,9 +206,15 @@ void conv2d_sparse(const Window& w) {
       if (density == 0.02) std::printf(" %s %8.4f ms", tile ? "winograd" : "  direct", full);
       if (density == 0.1)
         std::printf("   [10 %%: %.4f ms, %.1f Gop/s]", sparse, operations(w) * density / sparse / 1e6);
-      std::printf("  %g %% %.2f", density * 100, sparse / full);
+      const double ratio = sparse / full;
+      std::printf("  %g %% %.2f", density * 100, ratio);
+      if (even == 1 && ratio > 1)
+        even = last + (density - last) * (ratio > last_ratio ? (1 - last_ratio) / (ratio - last_ratio) : 1);
+      last = density;
+      last_ratio = ratio;
     }
-    std::printf("\n");
+    std::printf("   even at %s%.0f %%, taken at 10 %%: %s\n", even == 1 ? "more than " : "", (even == 1 ? last : even) * 100,
+                set->conv2d_sparse_faster(w, 0.1) ? "yes" : "no");
     std::fflush(stdout);
   }
 }

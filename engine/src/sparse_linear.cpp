@@ -8,13 +8,13 @@ namespace camfit {
 namespace {
 
 // Nanoseconds on one core (docs/engine.md); what counts is how they compare.
-constexpr double kOfValue = 0.45;      // an entry of plain rows: gathers its input
-constexpr double kOfPlace = 0.27;      // an entry of chunks, places left over included
-constexpr double kOfBlock = 0.60;      // an entry of blocks
-constexpr double kOfCodedBlock = 0.70; // the same, whose values are looked up
-constexpr double kOfTile = 7.5;
-constexpr double kOfRest = 0.45;
-constexpr double kOfCached = 0.042, kOfDistant = 0.065, kOfMemory = 0.22;  // a weight of panels, by where they lie
+constexpr double kOfValue = 0.40;      // an entry of plain rows: gathers its input
+constexpr double kOfPlace = 0.24;      // an entry of chunks, places left over included
+constexpr double kOfBlock = 0.55;      // an entry of blocks
+constexpr double kOfCodedBlock = 0.58; // the same, whose values are looked up
+constexpr double kOfTile = 6.5;
+constexpr double kOfRest = 0.50;
+constexpr double kOfCached = 0.044, kOfDistant = 0.050, kOfMemory = 0.17;  // a weight of panels, by where they lie
 
 constexpr uint64_t kNearBytes = 2 << 20, kFarBytes = 16 << 20;  // of panels: common sizes of caches
 constexpr uint64_t kManyValues = 1 << 20;  // bytes of values in blocks, from which codes are faster
