@@ -405,8 +405,8 @@ def test_sparse_payloads_agree_with_their_positions() -> None:
 
 
 def test_what_would_take_too_much_memory_is_refused() -> None:
-    """A file of some hundred bytes that asks for 4 GiB of panels, activations, or work."""
-    huge = hashed((2**15, 2**15), 0, np.ones(1))
+    """A file of some hundred bytes that asks for 4 GiB of weights, activations, or work."""
+    huge = Weight(CODEBOOK, (2**15, 2**15), b"\x60\1" + struct.pack("<f", 1))  # one value, no bits of code
     net = Net((1, 1, 2**15))
     net.linear(huge)
     assert refusal(net.encode()).startswith("OutOfMemory: BLOB: weights of node 0 'linear0': 4294967296 bytes wanted")

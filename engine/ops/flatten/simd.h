@@ -3,6 +3,9 @@
 #include <string.h>
 
 #include "../simd.h"
+#if !defined(__aarch64__)
+#include "../transpose.h"
+#endif
 
 namespace camfit {
 namespace CAMFIT_SET {
@@ -33,22 +36,10 @@ void transpose_block(const float* in, size_t in_step, float* out, size_t out_ste
 }
 #else
 void transpose_block(const float* in, size_t in_step, float* out, size_t out_step) {
-  __m256 r[8], t[8];
-  for (int i = 0; i < 8; ++i) r[i] = _mm256_loadu_ps(in + i * in_step);
-  for (int i = 0; i < 8; i += 2) {
-    t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
-    t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
-  }
-  for (int i = 0; i < 8; i += 4) {
-    r[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
-    r[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xEE);
-    r[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
-    r[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xEE);
-  }
-  for (int i = 0; i < 4; ++i) {
-    _mm256_storeu_ps(out + i * out_step, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
-    _mm256_storeu_ps(out + (i + 4) * out_step, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
-  }
+  Vec8 r[8];
+  for (int i = 0; i < 8; ++i) r[i] = Vec8::load(in + i * in_step);
+  transpose(r);
+  for (int i = 0; i < 8; ++i) r[i].store(out + i * out_step);
 }
 #endif
 
