@@ -23,8 +23,8 @@ bool read_floats(const Holder& at, const char* what, const uint8_t* values, uint
 bool fill_all_panels(const Holder& at, HeldWeights* out);
 bool fill_depthwise(const Holder& at, HeldWeights* out);
 
-// A linear layer from sparse rows, in the form that is fastest. `entries`: of the codebook, where rows have codes. `held`
-// tells whether a form is faster than panels; the rows are then no longer needed.
+// A linear layer from sparse rows, in the form that is fastest. `entries`: of the codebook, where rows have codes.
+// `held` tells whether a form is faster than panels; the rows are then no longer needed.
 bool hold_linear(const Holder& at, const SparseRows& rows, uint32_t entries, uint64_t nonzeros, HeldWeights* out,
                  bool* held);
 
