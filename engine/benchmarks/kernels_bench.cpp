@@ -176,7 +176,8 @@ void conv2d_sparse(const Window& w) {
     const int tile = set->winograd_tile(w);
     const size_t panel = tile ? winograd_panel_floats(w, tile) : size_t(taps) * cin * kPanel;
     const auto weights = floats(panel * size_t(panels));
-    Floats room(std::max(tile ? set->winograd_scratch(w, tile) : set->conv2d_scratch(w), set->conv2d_sparse_scratch(w)));
+    const size_t of_dense = tile ? set->winograd_scratch(w, tile) : set->conv2d_scratch(w);
+    Floats room(std::max(of_dense, set->conv2d_sparse_scratch(w)));
     const auto dense = [&] {
       if (tile)
         set->winograd(w, tile, in.data(), weights.data(), epilogue, out.data(), {0, w.out.height}, {0, panels},
@@ -214,8 +215,8 @@ void conv2d_sparse(const Window& w) {
       last = density;
       last_ratio = ratio;
     }
-    std::printf("   even at %s%.0f %%, taken at 10 %%: %s\n", even == 1 ? "more than " : "", (even == 1 ? last : even) * 100,
-                set->conv2d_sparse_faster(w, 0.1) ? "yes" : "no");
+    std::printf("   even at %s%.0f %%, taken at 10 %%: %s\n", even == 1 ? "more than " : "",
+                (even == 1 ? last : even) * 100, set->conv2d_sparse_faster(w, 0.1) ? "yes" : "no");
     std::fflush(stdout);
   }
 }
@@ -263,8 +264,8 @@ void linear_sparse(int cin, int cout, double kept, int entries, bool column16) {
        [&](const Kernels& k) { k.linear_sparse(rows, in.data(), {}, out.data(), {0, cout}); });
 }
 
-// Each form of a sparse matrix of 16 values beside the dense one, at several densities: nanoseconds of an entry (of chunks:
-// of a place; of tiles: of a tile), and the time over that of the dense layer.
+// Each form of a sparse matrix of 16 values beside the dense one, at several densities: nanoseconds of an entry (chunks: of
+// a place; tiles: of a tile), and the time over that of the dense layer.
 void linear_forms(int size) {
   const int panels = (size + kPanel - 1) / kPanel, entries = 15;
   const auto in = floats(size_t(size)), codebook = floats(size_t(entries));
@@ -328,8 +329,8 @@ void linear_forms(int size) {
         std::vector<uint16_t> rest_column(rest), rest_code(rest);
         uint32_t* aligned = word.data() + (64 - reinterpret_cast<uintptr_t>(word.data()) % 64) % 64 / 4;
         fill_tiles(m, aligned, rest_begin.data(), rest_column.data(), rest_code.data());
-        SparseTiles tiles = {size, size, aligned, {rest_begin.data(), rest_column.data(), true, rest_code.data(), nullptr},
-                             {}};
+        const SparseRows others = {rest_begin.data(), rest_column.data(), true, rest_code.data(), nullptr};
+        SparseTiles tiles = {size, size, aligned, others, {}};
         std::copy(codebook.data(), codebook.data() + entries, tiles.codebook + 1);
         row("tiles", double(tile_words(m)) / (kTileEntries / 3 * kTileRows),
             [&] { set->linear_tiles(tiles, in.data(), {}, out.data(), {0, size}); });

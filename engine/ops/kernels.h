@@ -41,7 +41,8 @@ struct Range {
 // Any form of weights (dense, codebook, hashed) reaches the dense kernels by filling panels.
 constexpr int kPanel = 16;
 
-// Rows of a sparse matrix with codebook values: value of entry e is codebook[code[e]], or codebook[e] where code is null.
+// Rows of a sparse matrix with codebook values: value of entry e is codebook[code[e]], or codebook[e] where
+// code is null.
 struct SparseRows {
   const uint32_t* row_begin;
   const void* column;       // uint16_t where column16, else uint32_t
@@ -50,8 +51,8 @@ struct SparseRows {
   const float* codebook;
 };
 
-// The same rows, grouped by value: in each block of kChunkColumns columns, a row's entries of one code, in chunks of four
-// columns (from the block's first one on; kChunkColumns in places that are left over). One product for a chunk.
+// The same rows, grouped by value: in each block of kChunkColumns columns, a row's entries of one code, in chunks of
+// four columns (from the block's first one on; kChunkColumns in places that are left over). One product for a chunk.
 // Chunks of row i in block b: begin[b * rows + i] .. begin[b * rows + i + 1], an even number.
 constexpr int kChunkColumns = 4096;
 struct SparseChunks {
@@ -75,8 +76,8 @@ struct SparseBlocks {
   float codebook[16];
 };
 
-// Tiles of kTileRows x kTileColumns, in each row kTileEntries places of 10 bits: column in the tile, then code; code 0 is
-// an empty place, of value 0. Three places to a word, the first in the lowest bits: word[row tile][column tile]
+// Tiles of kTileRows x kTileColumns, in each row kTileEntries places of 10 bits: column in the tile, then code; code 0
+// is an empty place, of value 0 (which makes not-a-number of an infinite input, as zeros of panels do). Three places to a word, the first in the lowest bits: word[row tile][column tile]
 // [kTileEntries / 3][kTileRows]. Entries that find no place are in `rest`.
 constexpr int kTileRows = 16, kTileColumns = 32, kTileEntries = 6;
 struct SparseTiles {

@@ -105,7 +105,9 @@ void run_part(const void* argument, int part, int thread) {
       kernels.winograd(window, tile, in, panels, epilogue, out, rows, columns, scratch);
       break;
     }
-    case Work::kConvSparse: kernels.conv2d_sparse(window, in, weights.taps, epilogue, out, rows, columns, scratch); break;
+    case Work::kConvSparse:
+      kernels.conv2d_sparse(window, in, weights.taps, epilogue, out, rows, columns, scratch);
+      break;
     case Work::kDepthwise: kernels.depthwise(window, in, weights.floats, epilogue, out, rows); break;
     case Work::kLinear: {
       const float* panels = weights.floats + panel_floats(weights.source) * size_t(columns.begin);

@@ -132,7 +132,9 @@ bool hold_codebook(const Holder& at, bool linear, bool depthwise, HeldWeights* o
   bool held = false;
   if (linear && !hold_linear(at, out->source.sparse, entries, out->nonzeros, out, &held)) return false;
   const bool taps = worth_taps(at, linear, depthwise, out->nonzeros);
-  if (!(held ? true : taps ? fill_taps(at, out) : depthwise ? fill_depthwise(at, out) : fill_all_panels(at, out))) return false;
+  if (!held && !(taps ? fill_taps(at, out) : depthwise ? fill_depthwise(at, out) : fill_all_panels(at, out))) {
+    return false;
+  }
   give_sparse(at.allocator, out->source.sparse);
   return true;
 }
@@ -176,7 +178,9 @@ bool hold_sparse(const Holder& at, bool linear, bool depthwise, HeldWeights* out
   const SparseRows values = {rows.row_begin, rows.column, false, nullptr, source.values};
   if (linear && !hold_linear(at, values, 0, out->nonzeros, out, &held)) return false;
   const bool taps = worth_taps(at, linear, depthwise, out->nonzeros);
-  if (!(held ? true : taps ? fill_taps(at, out) : depthwise ? fill_depthwise(at, out) : fill_all_panels(at, out))) return false;
+  if (!held && !(taps ? fill_taps(at, out) : depthwise ? fill_depthwise(at, out) : fill_all_panels(at, out))) {
+    return false;
+  }
   give_sparse(at.allocator, source.sparse);
   at.allocator.give(const_cast<float*>(source.values));
   return true;

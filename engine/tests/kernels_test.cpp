@@ -72,15 +72,16 @@ struct SparseConv {
 void test_conv2d_sparse(Pair k, uint32_t seed) {
   Random random(seed);
   const int cin = random.one_of({1, 2, 3, 4, 7, 8, 16, 17, 31, 48, 64, 130}), cout = random.integer(1, 70);
-  const SparseConv sparse(random_window(cin, cout, 1, random.one_of({4, 15, 30}), random), random.one_of({1, 4, 10, 50}),
-                          random);
+  const Window window = random_window(cin, cout, 1, random.one_of({4, 15, 30}), random);
+  const SparseConv sparse(window, random.one_of({1, 4, 10, 50}), random);
   const Window& w = sparse.w;
   const int panels = (cout + kPanel - 1) / kPanel;
   const Range part = random_range(cout, random), rows = random_range(w.out.height, random);
   const Floats in = random_floats(w.in.size(), random);
   const RandomEpilogue e(cout, random);
   Floats dense = untouched(w.out.size(), random), expected = untouched(w.out.size(), random);
-  k.oracle.conv2d(w, in.data(), sparse.panels.data(), e.epilogue, dense.data(), {0, w.out.height}, {0, panels}, nullptr);
+  k.oracle.conv2d(w, in.data(), sparse.panels.data(), e.epilogue, dense.data(), {0, w.out.height}, {0, panels},
+                  nullptr);
   for (int y = rows.begin; y < rows.end; ++y)
     for (int x = 0; x < w.out.width; ++x)
       for (int o = part.begin; o < part.end; ++o) {
@@ -90,8 +91,8 @@ void test_conv2d_sparse(Pair k, uint32_t seed) {
   for (const Kernels* set : {&k.oracle, &k.tested}) {
     Floats out = untouched(w.out.size(), random), scratch = random_floats(set->conv2d_sparse_scratch(w), random);
     set->conv2d_sparse(w, in.data(), sparse.taps(), e.epilogue, out.data(), rows, part, scratch.data());
-    check(close(out, expected, w.kernel_h * w.kernel_w * cin), "%s conv2d_sparse, seed %u: %s, rows %d..%d, channels %d..%d",
-          set->name, seed, text_of(w).chars, rows.begin, rows.end, part.begin, part.end);
+    check(close(out, expected, w.kernel_h * w.kernel_w * cin),
+          "%s conv2d_sparse, seed %u: %s, rows %d..%d, channels %d..%d", set->name, seed, text_of(w).chars, rows.begin, rows.end, part.begin, part.end);
   }
 }
 
@@ -313,7 +314,8 @@ void test_linear_forms(Pair k, uint32_t seed) {
   const bool coded = entries < 16 && random.coin();
   Buffer<uint32_t> block_begin(size_t((height + kBlockRows - 1) / kBlockRows) + 1, random);
   const size_t count = size_t(count_blocks(m, block_begin.data()));
-  check(!alike || count * kBlockRows < chosen.size() + size_t(width) * kBlockRows, "blocks of equal rows, seed %u", seed);
+  check(!alike || count * kBlockRows < chosen.size() + size_t(width) * kBlockRows, "blocks of equal rows, seed %u",
+        seed);
   Buffer<uint32_t> block_column(count, random), codes(coded ? count : 0, random);
   Floats value(coded ? 0 : count * kBlockRows, random);
   fill_blocks(m, block_column.data(), coded ? nullptr : value.data(), codes.data(), 1);
@@ -329,8 +331,8 @@ void test_linear_forms(Pair k, uint32_t seed) {
   Buffer<uint16_t> rest_column(rest, random), rest_code(rest, random);
   fill_tiles(m, word.data(), rest_begin.data(), rest_column.data(), rest_code.data());
   check(rest_begin[size_t(height)] == rest, "the rest of tiles, seed %u", seed);
-  SparseTiles tiles = {height, width, word.data(), {rest_begin.data(), rest_column.data(), true, rest_code.data(), nullptr},
-                       {}};
+  const SparseRows others = {rest_begin.data(), rest_column.data(), true, rest_code.data(), nullptr};
+  SparseTiles tiles = {height, width, word.data(), others, {}};
   for (int i = 0; i < entries; ++i) tiles.codebook[i + 1] = codebook[i];
   compare("linear_tiles", [&](const Kernels& set, float* to, Range rows) {
     if (set.linear_tiles)

@@ -1,5 +1,5 @@
-// Scalars, not vectors: an entry costs one load of its input, where gathers take as long as the loads that they hide, and
-// its value is paid once a chunk. The input of a block is copied, a zero behind it, so that it stays in the first-level
+// Scalars, not vectors: an entry costs one load of its input, where gathers take as long as the loads that they hide,
+// and its value is paid once a chunk. The input of a block is copied, a zero behind it, so that it stays in the first-level
 // cache and places that are left over need no test.
 #pragma once
 #include <string.h>

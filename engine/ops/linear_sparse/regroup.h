@@ -1,5 +1,5 @@
-// Sparse rows to the forms that are faster to multiply by: chunks, blocks, tiles (kernels.h). Portable, at load. Each form
-// is counted first, so that the caller can weigh them and provide the room. Columns ascend within a row.
+// Sparse rows to the forms that are faster to multiply by: chunks, blocks, tiles (kernels.h). Portable, at load. Each
+// form is counted first, so that the caller can weigh them and provide the room. Columns ascend within a row.
 #pragma once
 #include "kernels.h"
 

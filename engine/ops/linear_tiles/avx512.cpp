@@ -1,5 +1,5 @@
-// Rows are lanes, and a tile's inputs fill two registers: the permutation that looks up a place's input needs no load, and
-// another one looks up its value.
+// Rows are lanes, and a tile's inputs fill two registers: the permutation that looks up a place's input needs no load,
+// and another one looks up its value.
 #if defined(__AVX512F__)
 #include "../simd.h"
 
