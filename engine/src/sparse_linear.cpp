@@ -113,7 +113,13 @@ bool hold_linear(const Holder& at, const SparseRows& rows, uint32_t entries, uin
   const SparseMatrix m = {rows, int(weight.rows()), int(weight.columns())};
   const double panels = cost_of_panels(weight.elements());
   const bool codes = rows.code;
+  // The costs are those of vectors; and the plain set keeps to the order of the rows, as exported sources do.
+  const bool regroups = at.kernels.linear_chunks != plain_kernels().linear_chunks;
   *held = false;
+  if (!regroups) {
+    *held = double(nonzeros) * kOfValue < panels;
+    return !*held || hold_values(at, m, nonzeros, out);
+  }
   if (kOfBlock * double(nonzeros) / kBlockRows >= panels) return true;  // no form is faster
 
   const uint64_t blocks = count_blocks(m, nullptr);
@@ -123,7 +129,7 @@ bool hold_linear(const Holder& at, const SparseRows& rows, uint32_t entries, uin
   const double by_values = double(nonzeros) * kOfValue;
   double least = by_blocks < by_values ? by_blocks : by_values, by_tiles = least;
   uint64_t rest = 0, chunks = 0;
-  if (at.kernels.linear_tiles && &at.kernels != &plain_kernels() && codes && entries < 32 && m.width <= 65536) {
+  if (at.kernels.linear_tiles && codes && entries < 32 && m.width <= 65536) {
     rest = count_rest(m);
     by_tiles = double(tile_words(m)) * kOfTile / (kTileEntries / 3 * kTileRows) + double(rest) * kOfRest;
     if (by_tiles < least) least = by_tiles;

@@ -24,7 +24,8 @@ void fill_planes(const Window& w, const SparseLayout& l, const float* in, int fi
 
 }  // namespace
 
-bool conv2d_sparse_faster(const Window& w, double) { return sparse_fits(w); }
+// Sums in the order of the dense kernel, as exported sources have them, are worth more here than speed.
+bool conv2d_sparse_faster(const Window&, double) { return false; }
 
 size_t conv2d_sparse_scratch(const Window& w) {
   const SparseLayout l = sparse_layout(w);
