@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import nn
 
-from camfit.forms import Codebook, Masked, form_of, stored_of
+from camfit.forms import Codebook, Integer, Masked, form_of, stored_of
 from camfit.graph import Dimension, Graph
 from camfit.network import Network
 
@@ -115,7 +115,7 @@ def _weight_size(layer: nn.Module) -> int:
 
 def _stored_weights(layer: nn.Module) -> int:
     form = form_of(layer)
-    if isinstance(form, Masked):
+    if isinstance(form, Masked | Integer) and form.mask is not None:
         return int(form.mask.sum())
     if isinstance(form, Codebook):
         return int((form.index >= 0).sum())
