@@ -1,13 +1,15 @@
 // The table of AVX2 kernels, in the order of kernels.h. Empty where the compiler does not target AVX2.
 #include "avx2.h"
 
+#include "int8/int8.h"
+
 namespace camfit {
 namespace avx2 {
 
 const Kernels* kernels() {
 #if defined(__AVX2__)
   static constexpr Kernels table = {
-      "avx2",
+      "avx2", &int8_kernels,
       conv2d_scratch, conv2d, winograd_tile, winograd_scratch, winograd, depthwise, linear, linear_sparse, linear_hashed,
       hashed_row, pack_signs, binary_conv2d, box_filter, max_pool, avg_pool, global_avg_pool, add, activation, affine,
       flatten, softmax, channel_shuffle, normalise_u8, normalise_f32,

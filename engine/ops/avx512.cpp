@@ -2,6 +2,7 @@
 #include "avx512.h"
 
 #include "avx2.h"
+#include "int8/int8.h"
 
 namespace camfit {
 namespace avx512 {
@@ -10,9 +11,9 @@ namespace {
 
 using Binary = decltype(&binary_conv2d);
 
-constexpr Kernels table_with(Binary binary) {
+constexpr Kernels table_with(Binary binary, const Int8Kernels* int8) {
   return {
-      "avx512",
+      "avx512", int8,
       conv2d_scratch, conv2d, winograd_tile, winograd_scratch, winograd, depthwise, linear, avx2::linear_sparse,
       linear_hashed, hashed_row, pack_signs, binary, avx2::box_filter, max_pool, avg_pool, global_avg_pool, add,
       activation, affine, avx2::flatten, avx2::softmax, avx2::channel_shuffle, avx2::normalise_u8, avx2::normalise_f32,
@@ -21,12 +22,15 @@ constexpr Kernels table_with(Binary binary) {
 
 }  // namespace
 
-const Kernels* kernels(bool popcounts) {
-  static constexpr Kernels with_popcounts = table_with(binary_conv2d), without = table_with(avx2::binary_conv2d);
-  return popcounts ? &with_popcounts : &without;
+const Kernels* kernels(bool popcounts, bool vnni) {
+  static constexpr Kernels tables[2][2] = {
+      {table_with(avx2::binary_conv2d, &avx2::int8_kernels), table_with(avx2::binary_conv2d, &avx512::int8_kernels)},
+      {table_with(binary_conv2d, &avx2::int8_kernels), table_with(binary_conv2d, &avx512::int8_kernels)},
+  };
+  return &tables[popcounts][vnni];
 }
 #else
-const Kernels* kernels(bool) { return nullptr; }
+const Kernels* kernels(bool, bool) { return nullptr; }
 #endif
 }  // namespace avx512
 }  // namespace camfit

@@ -5,8 +5,8 @@
 namespace camfit {
 namespace avx512 {
 
-// nullptr where not compiled for AVX-512; does not look at the processor. `popcounts`: it has VPOPCNTDQ.
-const Kernels* kernels(bool popcounts);
+// nullptr where not compiled for AVX-512; does not look at the processor. `popcounts`: it has VPOPCNTDQ, `vnni`: VNNI.
+const Kernels* kernels(bool popcounts, bool vnni);
 
 }  // namespace avx512
 }  // namespace camfit

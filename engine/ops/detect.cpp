@@ -21,7 +21,7 @@ const Kernels* avx512_kernels() {
   if (!avx2_kernels()) return nullptr;
   const bool present = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  return present ? avx512::kernels(__builtin_cpu_supports("avx512vpopcntdq")) : nullptr;
+  return present ? avx512::kernels(__builtin_cpu_supports("avx512vpopcntdq"), __builtin_cpu_supports("avx512vnni")) : nullptr;
 #else
   return nullptr;
 #endif

@@ -55,8 +55,11 @@ struct HashedRows {
   uint32_t buckets, seed, columns;
 };
 
+struct Int8Kernels;  // int8/int8.h
+
 struct Kernels {
   const char* name;
+  const Int8Kernels* int8;
 
   // Convolution over output rows `rows` and panels `panels` (numbered over all groups). `panel` points to the first
   // panel of the range. Scratch: conv2d_scratch floats, not shared between threads.
@@ -114,7 +117,8 @@ struct Kernels {
 const Kernels& plain_kernels();
 
 // nullptr where not compiled in, or where the processor lacks AVX2, FMA or POPCNT, for the second also AVX-512 F, BW, DQ
-// or VL. Of AVX-512's binary convolution there are two: it counts bits with VPOPCNTDQ only where that is present.
+// or VL. Of AVX-512's binary convolution there are two: it counts bits with VPOPCNTDQ only where that is present; its
+// integer kernels are those of AVX2 where VNNI is not.
 const Kernels* avx2_kernels();
 const Kernels* avx512_kernels();
 

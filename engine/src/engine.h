@@ -30,6 +30,18 @@ enum class Work : uint8_t {
   kFlatten,
   kSoftmax,
   kChannelShuffle,
+  kQuantize,
+  kDequantize,
+  kInt8Conv,
+  kInt8Depthwise,
+  kInt8Linear,
+  kInt8Add,
+  kInt8MaxPool,
+  kInt8AvgPool,
+  kInt8GlobalAvgPool,
+  kInt8Clamp,      // activation
+  kInt8Flatten,
+  kInt8Shuffle,
 };
 
 // One axis of the work of a step, cut into `parts` ranges at multiples of `unit`.
@@ -51,6 +63,8 @@ struct Step {
   uint32_t layer;
   uint64_t in, other, out;  // bytes from the start of the arena
   Window window;            // its shapes hold for every kind of step
+  Quantization level;       // of the input; kQuantize: of the output
+  int element;              // kCopyChannels: bytes of a channel
   HeldWeights weights;      // its epilogue holds the activation of every kind of step
   int first_channel;        // kCopyChannels: where in the output's channels
   Axis rows, columns;

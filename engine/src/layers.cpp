@@ -1,6 +1,7 @@
 #include "layers.h"
 
 #include <cstdio>
+#include <cstring>
 #include <initializer_list>
 
 namespace camfit {
@@ -19,6 +20,9 @@ struct Examined {
     std::snprintf(who, sizeof who, "NODE: node %u '%s' (%s)", i, name.text, op_layout(uint8_t(n.op))->name);
   }
 };
+
+// Beyond these, products of scales leave the range of float32.
+constexpr float kLeastScale = 1e-18f, kLargestScale = 1e18f;
 
 bool is_vector(const Shape& shape) { return shape.height == 1 && shape.width == 1; }
 
@@ -43,6 +47,52 @@ bool set_activation(const Examined& at, uint32_t code, uint32_t least, Layer* la
     return at.error.unsupported("%s: unknown activation %u", at.who, code);
   }
   layer->activation = Activation(code);
+  return true;
+}
+
+bool wants_bytes(Op op) {
+  return op == Op::kDequantize || op == Op::kInt8Conv2d || op == Op::kInt8Linear || op == Op::kInt8Add ||
+         op == Op::kInt8GlobalAvgPool;
+}
+
+// Ops that move or choose values: their output is what their input is.
+bool takes_both(Op op) {
+  return op == Op::kMaxPool || op == Op::kAvgPool || op == Op::kConcat || op == Op::kActivation || op == Op::kFlatten ||
+         op == Op::kChannelShuffle;
+}
+
+// Whether the inputs are bytes or floats as the op wants them.
+bool check_levels(const Examined& at, const uint32_t* inputs, const Layer* layers, Layer* layer) {
+  const auto level_of = [&](uint32_t value) { return value ? layers[value - 1].out_level : Quantization(); };
+  layer->in_level = layer->out_level = level_of(inputs[0]);
+  for (uint32_t i = 0; i < at.node.input_count; ++i) {
+    const Quantization level = level_of(inputs[i]);
+    if (level.bytes() != layer->in_level.bytes() || (!takes_both(layer->op) && level.bytes() != wants_bytes(layer->op))) {
+      const bool want = takes_both(layer->op) ? layer->in_level.bytes() : wants_bytes(layer->op);
+      return at.error.malformed("%s: its input %u is %s, expected %s", at.who, i, level.bytes() ? "bytes" : "float32",
+                                want ? "bytes" : "float32");
+    }
+    if (layer->op == Op::kConcat && (level.scale != layer->in_level.scale || level.zero != layer->in_level.zero)) {
+      return at.error.malformed("%s: its input %u has another scale or zero point than the first one", at.who, i);
+    }
+    if (i == 1) layer->other_level = level;
+  }
+  return true;
+}
+
+// A scale (bits of a float32) and a zero point of the output. A scale of 0 where that means float32.
+bool set_level(const Examined& at, const uint32_t* attributes, bool may_be_float, Layer* layer) {
+  float scale;
+  std::memcpy(&scale, &attributes[0], sizeof scale);
+  const bool is_float = may_be_float && attributes[0] == 0;
+  if (!is_float && !(scale >= kLeastScale && scale <= kLargestScale)) {
+    return at.error.malformed("%s: its scale is %g, expected %g to %g", at.who, double(scale), double(kLeastScale),
+                              double(kLargestScale));
+  }
+  if (attributes[1] > 255 || (is_float && attributes[1])) {
+    return at.error.malformed("%s: its zero point is %u, expected %s", at.who, attributes[1], is_float ? "0" : "0 to 255");
+  }
+  layer->out_level = Quantization{scale, int(attributes[1])};
   return true;
 }
 
@@ -120,7 +170,7 @@ bool set_vectors(const Examined& at, const Weight* scale, const Weight* bias, La
 bool set_weight(const Examined& at, uint32_t cin, Layer* layer) {
   const Weight* weight = at.node.weights[0];
   if (!weight) return at.error.malformed("%s: it has no weight", at.who);
-  const bool conv = at.node.op == Op::kConv2d || at.node.op == Op::kBinaryConv2d;
+  const bool conv = at.node.op == Op::kConv2d || at.node.op == Op::kBinaryConv2d || at.node.op == Op::kInt8Conv2d;
   const bool binary = at.node.op == Op::kBinaryConv2d || at.node.op == Op::kBinaryLinear;
   const uint32_t rank = conv ? 4 : 2, cout = uint32_t(layer->out.channels);
   const uint32_t kernel_h = uint32_t(layer->window.kernel_h), kernel_w = uint32_t(layer->window.kernel_w);
@@ -139,6 +189,12 @@ bool set_weight(const Examined& at, uint32_t cin, Layer* layer) {
   }
   if (binary && weight->form != Form::kSign) {
     return at.error.malformed("%s: its weight has form %s, expected sign", at.who, form_name(weight->form));
+  }
+  if (wants_bytes(at.node.op)) {
+    if (weight->form != Form::kCodebook) {
+      return at.error.malformed("%s: its weight has form %s, expected codebook", at.who, form_name(weight->form));
+    }
+    if (!at.node.weights[1]) return at.error.malformed("%s: it has no scale", at.who);
   }
   layer->weight = weight;
   layer->work = saturating_product(saturating_product(uint64_t(layer->out.height) * uint64_t(layer->out.width), cout),
@@ -161,6 +217,7 @@ bool resolve_conv(const Examined& at, Layer* layer) {
   layer->window.groups = int(groups);
   if (!set_activation(at, attributes[12], 0, layer)) return false;
   if (binary && !set_flag(at, "scale_input", attributes[13], &layer->scale_input)) return false;
+  if (at.node.op == Op::kInt8Conv2d && !set_level(at, attributes + 13, true, layer)) return false;
   return set_weight(at, cin / groups, layer);
 }
 
@@ -177,6 +234,7 @@ bool resolve_linear(const Examined& at, Layer* layer) {
   if (at.node.op == Op::kBinaryLinear && !set_flag(at, "scale_input", at.node.attributes[2], &layer->scale_input)) {
     return false;
   }
+  if (at.node.op == Op::kInt8Linear && !set_level(at, at.node.attributes + 2, true, layer)) return false;
   return set_weight(at, uint32_t(layer->in.channels), layer);
 }
 
@@ -226,17 +284,20 @@ bool resolve_shuffle(const Examined& at, Layer* layer) {
   return true;
 }
 
-bool resolve_layer(const Examined& at, const uint32_t* inputs, const Shape* values, Layer* layer) {
+bool resolve_layer(const Examined& at, const uint32_t* inputs, const Shape* values, const Layer* layers, Layer* layer) {
   *layer = Layer();
   layer->op = at.node.op;
   layer->node = &at.node;
   layer->index = at.index;
   layer->in = layer->out = values[inputs[0]];
   layer->activation = Activation::kNone;
+  if (!check_levels(at, inputs, layers, layer)) return false;
   switch (at.node.op) {
     case Op::kConv2d:
+    case Op::kInt8Conv2d:
     case Op::kBinaryConv2d: return resolve_conv(at, layer);
     case Op::kLinear:
+    case Op::kInt8Linear:
     case Op::kBinaryLinear: return resolve_linear(at, layer);
     case Op::kMaxPool:
     case Op::kAvgPool: return resolve_pool(at, layer);
@@ -253,6 +314,13 @@ bool resolve_layer(const Examined& at, const uint32_t* inputs, const Shape* valu
       return at.error.malformed("%s: its input is an image of %d x %d x %d, expected a vector", at.who,
                                 layer->in.height, layer->in.width, layer->in.channels);
     case Op::kChannelShuffle: return resolve_shuffle(at, layer);
+    case Op::kQuantize: return set_level(at, at.node.attributes, false, layer);
+    case Op::kDequantize: layer->out_level = Quantization(); return true;
+    case Op::kInt8Add:
+      return resolve_add(at, values[inputs[1]], layer) && set_level(at, at.node.attributes + 1, false, layer);
+    case Op::kInt8GlobalAvgPool:
+      return set_shape(at, 1, 1, uint64_t(layer->in.channels), &layer->out) &&
+             set_level(at, at.node.attributes, false, layer);
   }
   return at.error.unsupported("%s: unknown op", at.who);
 }
@@ -272,7 +340,7 @@ bool resolve_layers(const Network& network, const Limits& limits, Layer* layers,
     const Node& node = network.nodes[i];
     const Examined at(i, node, limits, error);
     Layer& layer = layers[i];
-    if (!resolve_layer(at, network.inputs + node.first_input, values, &layer)) return false;
+    if (!resolve_layer(at, network.inputs + node.first_input, values, layers, &layer)) return false;
     const uint64_t elements = layer.in.size() > layer.out.size() ? layer.in.size() : layer.out.size();
     if (layer.work < elements) layer.work = elements;
     work = layer.work > UINT64_MAX - work ? UINT64_MAX : work + layer.work;
@@ -281,6 +349,9 @@ bool resolve_layers(const Network& network, const Limits& limits, Layer* layers,
                                static_cast<unsigned long long>(work), static_cast<unsigned long long>(limits.work));
     }
     values[i + 1] = layer.out;
+  }
+  if (layers[network.node_count - 1].out_level.bytes()) {
+    return error.malformed("NODE: the output of the network is bytes, expected float32");
   }
   return true;
 }

@@ -24,6 +24,12 @@ enum class Op : uint8_t {
   kFlatten = 12,
   kSoftmax = 13,
   kChannelShuffle = 14,
+  kQuantize = 15,
+  kDequantize = 16,
+  kInt8Conv2d = 17,
+  kInt8Linear = 18,
+  kInt8Add = 19,
+  kInt8GlobalAvgPool = 20,
 };
 
 enum class Form : uint8_t { kDense = 0, kHalf = 1, kCodebook = 2, kHashed = 3, kSign = 4, kSparse = 5 };
@@ -37,7 +43,7 @@ struct OpLayout {
 const OpLayout* op_layout(uint8_t op);  // null for an unknown op
 const char* form_name(Form form);
 
-constexpr int kMaxAttributes = 14;
+constexpr int kMaxAttributes = 15;
 constexpr int kMaxWeights = 3;
 
 struct Section {

@@ -13,7 +13,9 @@ constexpr OpLayout kOps[] = {
     {"binary_linear", 3, 3, 1, 1},  {"max_pool", 8, 0, 1, 1},  {"avg_pool", 9, 0, 1, 1},
     {"global_avg_pool", 0, 0, 1, 1}, {"add", 1, 0, 2, 2},       {"concat", 0, 0, 1, 255},
     {"activation", 1, 0, 1, 1},     {"affine", 1, 2, 1, 1},    {"flatten", 0, 0, 1, 1},
-    {"softmax", 0, 0, 1, 1},        {"channel_shuffle", 1, 0, 1, 1},
+    {"softmax", 0, 0, 1, 1},        {"channel_shuffle", 1, 0, 1, 1}, {"quantize", 2, 0, 1, 1},
+    {"dequantize", 0, 0, 1, 1},     {"int8_conv2d", 15, 3, 1, 1},    {"int8_linear", 4, 3, 1, 1},
+    {"int8_add", 3, 0, 2, 2},       {"int8_global_avg_pool", 2, 0, 1, 1},
 };
 
 bool printable(const uint8_t* name, size_t length) {

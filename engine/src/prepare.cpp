@@ -40,7 +40,9 @@ uint32_t new_buffer(Preparation& p, uint64_t bytes, uint32_t first, uint32_t las
   return p.buffer_count++;
 }
 
-bool computes_in_place(Op op) { return op == Op::kAdd || op == Op::kActivation || op == Op::kAffine; }
+bool computes_in_place(Op op) {
+  return op == Op::kAdd || op == Op::kActivation || op == Op::kAffine || op == Op::kInt8Add;
+}
 
 // An image of one pixel or one channel has the same order flattened or not.
 bool changes_nothing(const Layer& layer) {
@@ -64,7 +66,7 @@ uint32_t buffer_of_output(Preparation& p, uint32_t k) {
       return candidate;
     }
   }
-  return new_buffer(p, layer.out.size() * sizeof(float), time, last);
+  return new_buffer(p, layer.out.size() * element_bytes(layer), time, last);
 }
 
 Step& new_step(Preparation& p, uint32_t k, Work work, uint32_t in, uint32_t out) {
@@ -80,6 +82,7 @@ Step& new_step(Preparation& p, uint32_t k, Work work, uint32_t in, uint32_t out)
   step.window.out = p.layers[k].out;
   step.weights.epilogue.activation = p.layers[k].activation;
   step.count_include_pad = p.layers[k].count_include_pad;
+  step.level = p.layers[k].in_level;
   step.rows.count = p.layers[k].out.height;
   return step;
 }
@@ -114,9 +117,42 @@ void add_concat_steps(Preparation& p, uint32_t k, uint32_t out) {
     Step& copy = new_step(p, k, Work::kCopyChannels, p.buffer_of[value], out);
     copy.window.in = p.values[value];
     copy.first_channel = channel;
+    copy.element = int(element_bytes(p.layers[k]));
     copy.rows.count = copy.window.in.height * copy.window.in.width;
     channel += copy.window.in.channels;
   }
+}
+
+// Steps of one kernel call. `shared` is what its rows count.
+struct OneStep {
+  Work floats, bytes;  // the work on values of either kind
+  enum { kRows, kPixels, kElements, kNone } shared;
+};
+
+OneStep step_of(Op op) {
+  switch (op) {
+    case Op::kConv2d: return {Work::kConv, Work::kConv, OneStep::kRows};
+    case Op::kLinear: return {Work::kLinear, Work::kLinear, OneStep::kRows};
+    case Op::kMaxPool: return {Work::kMaxPool, Work::kInt8MaxPool, OneStep::kRows};
+    case Op::kAvgPool: return {Work::kAvgPool, Work::kInt8AvgPool, OneStep::kRows};
+    case Op::kGlobalAvgPool: return {Work::kGlobalAvgPool, Work::kGlobalAvgPool, OneStep::kNone};
+    case Op::kFlatten: return {Work::kFlatten, Work::kInt8Flatten, OneStep::kRows};
+    case Op::kSoftmax: return {Work::kSoftmax, Work::kSoftmax, OneStep::kRows};
+    case Op::kChannelShuffle: return {Work::kChannelShuffle, Work::kInt8Shuffle, OneStep::kPixels};
+    case Op::kAffine: return {Work::kAffine, Work::kAffine, OneStep::kPixels};
+    case Op::kAdd: return {Work::kAdd, Work::kAdd, OneStep::kElements};
+    case Op::kActivation: return {Work::kActivation, Work::kInt8Clamp, OneStep::kElements};
+    case Op::kQuantize: return {Work::kQuantize, Work::kQuantize, OneStep::kElements};
+    case Op::kDequantize: return {Work::kDequantize, Work::kDequantize, OneStep::kElements};
+    case Op::kInt8Conv2d: return {Work::kInt8Conv, Work::kInt8Conv, OneStep::kRows};
+    case Op::kInt8Linear: return {Work::kInt8Linear, Work::kInt8Linear, OneStep::kRows};
+    case Op::kInt8Add: return {Work::kInt8Add, Work::kInt8Add, OneStep::kElements};
+    case Op::kInt8GlobalAvgPool: return {Work::kInt8GlobalAvgPool, Work::kInt8GlobalAvgPool, OneStep::kNone};
+    case Op::kBinaryConv2d:
+    case Op::kBinaryLinear:
+    case Op::kConcat: break;  // several steps
+  }
+  return {Work::kFlatten, Work::kFlatten, OneStep::kNone};
 }
 
 void add_steps(Preparation& p, uint32_t k) {
@@ -124,29 +160,20 @@ void add_steps(Preparation& p, uint32_t k) {
   const uint32_t in = p.buffer_of[p.inputs(k)[0]];
   const uint32_t out = p.buffer_of[k + 1] = buffer_of_output(p, k);
   if (changes_nothing(layer)) return;
-  switch (layer.op) {
-    case Op::kBinaryConv2d:
-    case Op::kBinaryLinear: add_binary_steps(p, k, in, out); break;
-    case Op::kConcat: add_concat_steps(p, k, out); break;
-    case Op::kConv2d: new_step(p, k, Work::kConv, in, out); break;
-    case Op::kLinear: new_step(p, k, Work::kLinear, in, out); break;
-    case Op::kMaxPool: new_step(p, k, Work::kMaxPool, in, out); break;
-    case Op::kAvgPool: new_step(p, k, Work::kAvgPool, in, out); break;
-    case Op::kGlobalAvgPool: new_step(p, k, Work::kGlobalAvgPool, in, out).rows.count = 1; break;
-    case Op::kFlatten: new_step(p, k, Work::kFlatten, in, out); break;
-    case Op::kSoftmax: new_step(p, k, Work::kSoftmax, in, out); break;
-    case Op::kChannelShuffle:
-      new_step(p, k, Work::kChannelShuffle, in, out).rows.count = layer.out.height * layer.out.width;
-      break;
-    case Op::kAffine: new_step(p, k, Work::kAffine, in, out).rows.count = layer.out.height * layer.out.width; break;
-    case Op::kAdd:
-    case Op::kActivation: {
-      Step& step = new_step(p, k, layer.op == Op::kAdd ? Work::kAdd : Work::kActivation, in, out);
-      if (layer.op == Op::kAdd) step.other = p.buffer_of[p.inputs(k)[1]];
+  if (layer.op == Op::kBinaryConv2d || layer.op == Op::kBinaryLinear) return add_binary_steps(p, k, in, out);
+  if (layer.op == Op::kConcat) return add_concat_steps(p, k, out);
+  const OneStep one = step_of(layer.op);
+  Step& step = new_step(p, k, layer.in_level.bytes() ? one.bytes : one.floats, in, out);
+  if (layer.op == Op::kAdd || layer.op == Op::kInt8Add) step.other = p.buffer_of[p.inputs(k)[1]];
+  if (layer.op == Op::kQuantize) step.level = layer.out_level;
+  switch (one.shared) {
+    case OneStep::kRows: break;
+    case OneStep::kNone: step.rows.count = 1; break;
+    case OneStep::kPixels: step.rows.count = layer.out.height * layer.out.width; break;
+    case OneStep::kElements:
       step.rows.count = int(layer.out.size());
       step.rows.unit = 64;
       break;
-    }
   }
 }
 
@@ -208,6 +235,8 @@ void choose_kernel(Step* step) {
       step->columns.count = source.cout;
       step->columns.unit = kPanel;
       break;
+    case Held::kInt8: step->columns.count = int8_panel_count(step->window); break;
+    case Held::kInt8Depthwise: step->work = Work::kInt8Depthwise; break;
     case Held::kSigns: break;
   }
 }
@@ -232,6 +261,10 @@ bool record_layer(Preparation& p, uint32_t k, const HeldWeights& held) {
   return true;
 }
 
+bool has_int8_arithmetic(Work work) {
+  return work == Work::kInt8Add || work == Work::kInt8GlobalAvgPool || work == Work::kInt8Clamp;
+}
+
 bool has_weights(const Layer& layer) { return layer.weight || layer.op == Op::kAffine; }
 
 // A step's weights belong to the last step of its layer: the earlier ones of a binary layer only prepare its input.
@@ -245,6 +278,10 @@ bool hold_all_weights(Preparation& p) {
     if (last && has_weights(layer)) {
       if (!hold_weights(layer, p.mode, *engine.kernels, engine.allocator, &step.weights, p.error)) return false;
       if (layer.weight) choose_kernel(&step);
+    }
+    if (has_int8_arithmetic(step.work) &&
+        !hold_int8_arithmetic(layer, engine.allocator, &step.weights.int8, p.error)) {
+      return false;
     }
     choose_parts(&step, layer.work, p.threads, engine.isa == CAMFIT_ISA_PLAIN);
   }
@@ -277,7 +314,7 @@ bool take_work_space(camfit_engine& engine, int threads, Error& error) {
     return error.unsupported("the kernels need %llu floats of work space",
                              static_cast<unsigned long long>(engine.scratch_floats));
   }
-  engine.arena = engine.allocator.take<uint8_t>(engine.arena_bytes);
+  engine.arena = engine.allocator.take<uint8_t>(engine.arena_bytes + kInt8Slack);  // integer kernels read past the end
   if (!engine.arena) return error.out_of_memory(engine.allocator, "the activations");
   engine.scratch_bytes = engine.scratch_floats * uint64_t(threads) * sizeof(float);
   engine.scratch = engine.allocator.take<float>(engine.scratch_floats * uint64_t(threads));

@@ -40,10 +40,53 @@ void linear_sparse_values(const Job& job, const float* in, float* out, Range row
   }
 }
 
-void copy_channels(const Step& step, const float* in, float* out, Range pixels) {
-  const size_t from = size_t(step.window.in.channels), to = size_t(step.window.out.channels);
+void copy_channels(const Step& step, const uint8_t* in, uint8_t* out, Range pixels) {
+  const size_t element = size_t(step.element), first = size_t(step.first_channel) * element;
+  const size_t from = size_t(step.window.in.channels) * element, to = size_t(step.window.out.channels) * element;
   for (int pixel = pixels.begin; pixel < pixels.end; ++pixel) {
-    std::memcpy(out + size_t(pixel) * to + size_t(step.first_channel), in + size_t(pixel) * from, from * sizeof(float));
+    std::memcpy(out + size_t(pixel) * to + first, in + size_t(pixel) * from, from);
+  }
+}
+
+// The integer kernels, and those between integers and floats. Elements are counted from `rows.begin`.
+void run_int8(const Job& job, Range rows, Range columns, uint8_t* scratch) {
+  const Step& step = job.step;
+  const Window& window = step.window;
+  const HeldInt8& held = step.weights.int8;
+  const Int8Kernels& kernels = *job.engine.kernels->int8;
+  const size_t first = size_t(rows.begin), count = size_t(rows.end - rows.begin);
+  const uint8_t* in = job.engine.arena + step.in;
+  const uint8_t* other = job.engine.arena + step.other;
+  uint8_t* out = job.engine.arena + step.out;
+  switch (step.work) {
+    case Work::kQuantize:
+      kernels.quantize(reinterpret_cast<const float*>(in) + first, count, 1.0f / step.level.scale, step.level.zero,
+                       out + first);
+      break;
+    case Work::kDequantize:
+      kernels.dequantize(in + first, count, step.level, reinterpret_cast<float*>(out) + first);
+      break;
+    case Work::kInt8Conv:
+      kernels.conv2d(window, in, step.level.zero, held.panels, held.to, out, rows, columns, scratch);
+      break;
+    case Work::kInt8Depthwise:
+      kernels.depthwise(window, in, step.level.zero, held.pairs, held.to, out, rows);
+      break;
+    case Work::kInt8Linear:
+      kernels.linear(window.in.channels, window.out.channels, in, held.panels, held.to, out, columns);
+      break;
+    case Work::kInt8Add: kernels.add(in + first, other + first, held.sum, out + first, count); break;
+    case Work::kInt8MaxPool: kernels.max_pool(window, in, out, rows); break;
+    case Work::kInt8AvgPool: kernels.avg_pool(window, in, step.level.zero, step.count_include_pad, out, rows); break;
+    case Work::kInt8GlobalAvgPool: kernels.global_avg_pool(window.in, in, held.to, out); break;
+    case Work::kInt8Clamp: kernels.clamp(in + first, held.to.low, held.to.high, out + first, count); break;
+    case Work::kInt8Flatten: kernels.flatten(window.in, in, out); break;
+    case Work::kInt8Shuffle: {
+      const size_t channels = size_t(window.in.channels);
+      kernels.channel_shuffle(in + first * channels, int(count), int(channels), window.groups, out + first * channels);
+      break;
+    }
+    default: break;
   }
 }
 
@@ -111,7 +154,7 @@ void run_part(const void* argument, int part, int thread) {
       kernels.add(in + rows.begin, other + rows.begin, epilogue.activation, out + rows.begin,
                   size_t(rows.end - rows.begin));
       break;
-    case Work::kCopyChannels: copy_channels(step, in, out, rows); break;
+    case Work::kCopyChannels: copy_channels(step, engine.arena + step.in, engine.arena + step.out, rows); break;
     case Work::kActivation:
       kernels.activation(in + rows.begin, epilogue.activation, out + rows.begin, size_t(rows.end - rows.begin));
       break;
@@ -127,6 +170,18 @@ void run_part(const void* argument, int part, int thread) {
       kernels.channel_shuffle(in + first, rows.end - rows.begin, window.in.channels, window.groups, out + first);
       break;
     }
+    case Work::kQuantize:
+    case Work::kDequantize:
+    case Work::kInt8Conv:
+    case Work::kInt8Depthwise:
+    case Work::kInt8Linear:
+    case Work::kInt8Add:
+    case Work::kInt8MaxPool:
+    case Work::kInt8AvgPool:
+    case Work::kInt8GlobalAvgPool:
+    case Work::kInt8Clamp:
+    case Work::kInt8Flatten:
+    case Work::kInt8Shuffle: run_int8(job, rows, columns, reinterpret_cast<uint8_t*>(scratch)); break;
   }
 }
 
@@ -140,6 +195,7 @@ uint64_t now_in_nanoseconds() {
 
 uint64_t step_scratch(const Step& step, const Kernels& kernels) {
   const uint64_t panel = step.weights.held == Held::kExpand ? panel_floats(step.weights.source) : 0;
+  if (step.work == Work::kInt8Conv) return (kernels.int8->conv2d_scratch(step.window) + sizeof(float) - 1) / sizeof(float);
   if (step.work == Work::kWinograd) return kernels.winograd_scratch(step.window, step.weights.tile);
   const bool conv = step.work == Work::kConv || step.work == Work::kConvExpand;
   return panel + (conv ? kernels.conv2d_scratch(step.window) : 0);

@@ -35,8 +35,20 @@ double estimated_nanoseconds(const Step& step, uint64_t layer_work, bool plain) 
     case Work::kAdd:
     case Work::kActivation:
     case Work::kAffine: return 0.4 * out;
+    case Work::kInt8Conv: return 0.01 * work * (plain ? 32 : 1);
+    case Work::kInt8Depthwise: return 0.06 * work * (plain ? 16 : 1);
+    case Work::kInt8Linear: return 0.02 * work * slower;
+    case Work::kInt8MaxPool: return 0.05 * work * slower;
+    case Work::kInt8AvgPool: return work;
+    case Work::kQuantize:
+    case Work::kDequantize: return 0.3 * out;
+    case Work::kInt8Add: return 0.3 * out;
+    case Work::kInt8Clamp: return 0.05 * out;
+    case Work::kInt8Shuffle: return in;
     case Work::kGlobalAvgPool:
+    case Work::kInt8GlobalAvgPool:
     case Work::kFlatten:
+    case Work::kInt8Flatten:
     case Work::kSoftmax: break;  // not shared
   }
   return 0;

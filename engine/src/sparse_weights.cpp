@@ -6,9 +6,7 @@
 #include "weight_holder.h"
 
 namespace camfit {
-namespace {
 
-// Decodes a codebook payload. `columns32` is what `source.sparse.column` points to.
 bool read_codebook(const Holder& at, const uint8_t* payload, size_t size, MatrixSource* source, uint32_t** columns32,
                    uint32_t* entries, uint64_t* nonzeros) {
   const Weight& weight = *at.layer.weight;
@@ -46,6 +44,15 @@ bool read_codebook(const Holder& at, const uint8_t* payload, size_t size, Matrix
   return true;
 }
 
+void give_sparse(Allocator& allocator, const SparseRows& rows) {
+  allocator.give(const_cast<uint32_t*>(rows.row_begin));
+  allocator.give(const_cast<void*>(rows.column));
+  allocator.give(const_cast<uint16_t*>(rows.code));
+  allocator.give(const_cast<float*>(rows.codebook));
+}
+
+namespace {
+
 // Halves the columns of rows that are to be kept.
 bool narrow_columns(const Holder& at, uint32_t* columns32, uint64_t nonzeros, MatrixSource* source) {
   if (at.layer.weight->columns() > 65536) return true;
@@ -56,13 +63,6 @@ bool narrow_columns(const Holder& at, uint32_t* columns32, uint64_t nonzeros, Ma
   source->sparse.column16 = true;
   at.allocator.give(columns32);
   return true;
-}
-
-void give_sparse(Allocator& allocator, const SparseRows& rows) {
-  allocator.give(const_cast<uint32_t*>(rows.row_begin));
-  allocator.give(const_cast<void*>(rows.column));
-  allocator.give(const_cast<uint16_t*>(rows.code));
-  allocator.give(const_cast<float*>(rows.codebook));
 }
 
 bool worth_keeping_sparse(const Holder& at, bool linear, uint64_t nonzeros) {

@@ -23,6 +23,13 @@ bool read_floats(const Holder& at, const char* what, const uint8_t* values, uint
 bool fill_all_panels(const Holder& at, HeldWeights* out);
 bool fill_depthwise(const Holder& at, HeldWeights* out);
 
+// Decodes a codebook payload to `source->sparse`, with columns in panel order. `columns32` is what its `column` points to.
+bool read_codebook(const Holder& at, const uint8_t* payload, size_t size, MatrixSource* source, uint32_t** columns32,
+                   uint32_t* entries, uint64_t* nonzeros);
+void give_sparse(Allocator& allocator, const SparseRows& rows);
+
+// `scale` and `bias`: the layer's vectors.
+bool hold_int8(const Holder& at, bool depthwise, const float* scale, const float* bias, HeldWeights* out);
 bool hold_codebook(const Holder& at, bool linear, bool depthwise, HeldWeights* out);
 bool hold_sparse(const Holder& at, bool linear, bool depthwise, HeldWeights* out);
 

@@ -205,6 +205,9 @@ bool hold_weights(const Layer& layer, camfit_mode mode, const Kernels& kernels, 
   const bool linear = layer.op == Op::kLinear;
   const bool binary = layer.op == Op::kBinaryConv2d || layer.op == Op::kBinaryLinear;
   const bool depthwise = window.groups > 1 && window.groups == layer.in.channels && window.groups == layer.out.channels;
+  if (layer.op == Op::kInt8Conv2d || layer.op == Op::kInt8Linear) {
+    return hold_int8(at, depthwise, out->epilogue.scale, out->epilogue.bias, out);
+  }
   switch (source.form) {
     case Form::kDense: return hold_dense(at, depthwise, out);
     case Form::kCodebook: return hold_codebook(at, linear, depthwise, out);

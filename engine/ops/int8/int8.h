@@ -1,0 +1,119 @@
+// Integer kernels. Activations are bytes q that stand for scale * (q - zero), height x width x channels as everywhere;
+// weights are integers of -127..127 with a scale per output channel. Sums are exact in 32 bits, and so every set, on
+// every processor, gives the same bytes. Jacob et al., Quantization and Training of Neural Networks for Efficient
+// Integer-Arithmetic-Only Inference, CVPR 2018.
+#pragma once
+#include "../kernels.h"
+
+namespace camfit {
+
+// What a value of bytes stands for. scale 0: the value is not bytes but float32.
+struct Quantization {
+  float scale = 0.0f;
+  int zero = 0;
+  bool bytes() const { return scale != 0.0f; }
+};
+
+// A convolution reads its taps in runs of neighbouring bytes, each padded with zero weights to whole quads of 4 bytes:
+// a kernel's row is one run where nothing lies between its taps, else every tap is one. Kernels read up to 3 bytes past
+// a run: whoever owns a buffer of activations keeps kInt8Slack bytes readable behind it.
+constexpr int kQuad = 4;
+constexpr int kInt8Slack = 64;
+struct Runs {
+  int of_row;  // runs of one row of the kernel
+  int bytes;   // of one run
+  int quads() const { return (bytes + kQuad - 1) / kQuad; }
+};
+Runs runs_of(const Window& window);
+inline int quads_of(const Window& window) {
+  const Runs runs = runs_of(window);
+  return window.kernel_h * runs.of_row * runs.quads();
+}
+
+inline int int8_panel_count(const Window& window) {
+  return window.groups * ((window.out.channels / window.groups + kPanel - 1) / kPanel);
+}
+
+// Weights in panels of kPanel output channels (kernels.h): [panels][quads][kPanel][kQuad].
+//
+// A set whose products of two neighbouring bytes are added in 16 bits (AVX2's VPMADDUBSW) would saturate where both
+// weights of a pair are large: 255 * (w0 + w1) must stay within int16. There, a pair is reduced to a safe one, and what
+// was taken away stands in an extra quad of the same place, which is multiplied as well. So sums are exact with all of
+// the weights' 8 bits, and weights of 7 bits never need extras.
+struct Int8Panels {
+  const int8_t* values;
+  const uint32_t* extra_begin;  // [panels + 1], null where the set needs no extras; indices into the next two
+  const uint32_t* extra_quad;   // which quad of its panel
+  const int8_t* extra;          // [extras][kPanel][kQuad]
+};
+constexpr int kSafePositive = 128, kSafeNegative = -128;  // of a pair: 255 * 128 = 32,640, 255 * -128 = -32,640
+
+// From sums to outputs, per output channel c:
+//   bytes: clamp(zero + ((sum + bias[c]) * multiplier[c] + 2^(shift[c]-1) >> shift[c]), low, high), shift 1..62
+//   floats (multiplier null): activation(float(sum + bias[c]) * scale[c])
+// The arrays are filled up to whole panels. |sum + bias| * multiplier / 2^shift is below 2^30.
+struct Requantize {
+  const int32_t* bias;
+  const int32_t* multiplier;
+  const int32_t* shift;
+  const float* scale;
+  int zero, low, high;
+  Activation activation;
+};
+
+// clamp(zero + (((a - a_zero) * a_multiplier + (b - b_zero) * b_multiplier + 2^(shift-1)) >> shift), low, high)
+struct Int8Sum {
+  int a_zero, b_zero, a_multiplier, b_multiplier, shift, zero, low, high;
+};
+
+struct Int8Kernels {
+  bool extras;  // the set wants Int8Panels with extras
+
+  // q = clamp(floor(x * inverse + 0.5) + zero, 0, 255); a NaN gives 0.
+  void (*quantize)(const float* in, size_t count, float inverse, int zero, uint8_t* out);
+  void (*dequantize)(const uint8_t* in, size_t count, const Quantization&, float* out);
+
+  // As Kernels::conv2d; pixels outside the image count as `zero` (which the bias takes off again). `out`: bytes or
+  // floats as Requantize says. Scratch: conv2d_scratch bytes.
+  size_t (*conv2d_scratch)(const Window&);
+  void (*conv2d)(const Window&, const uint8_t* in, int zero, const Int8Panels&, const Requantize&, void* out, Range rows,
+                 Range panels, uint8_t* scratch);
+  // groups == cin == cout. Weights in pairs of taps: [(kernel_h * kernel_w + 1) / 2][channels up to whole kPanel][2].
+  void (*depthwise)(const Window&, const uint8_t* in, int zero, const int16_t* weights, const Requantize&, void* out,
+                    Range rows);
+  void (*linear)(int cin, int cout, const uint8_t* in, const Int8Panels&, const Requantize&, void* out, Range panels);
+
+  void (*add)(const uint8_t* a, const uint8_t* b, const Int8Sum&, uint8_t* out, size_t count);
+  void (*max_pool)(const Window&, const uint8_t* in, uint8_t* out, Range rows);
+  // floor((2 * sum + count) / (2 * count)): count is the kernel's with padding as `zero`, or that of the real pixels.
+  void (*avg_pool)(const Window&, const uint8_t* in, int zero, bool count_include_pad, uint8_t* out, Range rows);
+  // One multiplier and shift for all channels: *requantize.multiplier; its bias is -zero * pixels.
+  void (*global_avg_pool)(const Shape&, const uint8_t* in, const Requantize&, uint8_t* out);
+  void (*clamp)(const uint8_t* in, int low, int high, uint8_t* out, size_t count);
+  void (*flatten)(const Shape&, const uint8_t* in, uint8_t* out);
+  void (*channel_shuffle)(const uint8_t* in, int pixels, int channels, int groups, uint8_t* out);
+};
+
+namespace plain {
+extern const Int8Kernels int8_kernels;
+}
+namespace avx2 {
+extern const Int8Kernels int8_kernels;  // where compiled for AVX2
+}
+namespace avx512 {
+extern const Int8Kernels int8_kernels;  // where compiled for AVX-512, for processors that have its VNNI
+}
+
+// ---- Weights and multipliers, prepared at load
+
+// Integers [cout][kernel_h][kernel_w][cin / groups] to panels: quads_of(window) * kPanel * kQuad bytes each.
+void int8_panels(const Window& window, const int8_t* weights, int8_t* values);
+// Makes pairs safe in place. Returns how many extras that takes; with the last four null it only counts.
+uint32_t int8_extras(int panels, int quads, int8_t* values, uint32_t* begin, uint32_t* quad, int8_t* extra);
+// Depthwise weights [channels][kernel_h * kernel_w] to pairs of taps.
+void int8_pairs(int channels, int taps, const int8_t* weights, int16_t* pairs);
+
+// ratio as multiplier / 2^shift: 31 bits, rounded half up. A ratio below 2^-31 becomes 0; false above 2^30.
+bool int8_multiplier(double ratio, int32_t* multiplier, int32_t* shift);
+
+}  // namespace camfit

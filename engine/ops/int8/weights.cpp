@@ -1,0 +1,101 @@
+// Weights and multipliers of integer layers, as the kernels want them.
+#include <cmath>
+#include <cstring>
+
+#include "../window.h"
+#include "int8.h"
+
+namespace camfit {
+
+Runs runs_of(const Window& window) {
+  const int cin = window.in.channels / window.groups;
+  if (window.groups == 1 && window.dilation_w == 1) return Runs{1, window.kernel_w * cin};
+  return Runs{window.kernel_w, cin};
+}
+
+void int8_panels(const Window& window, const int8_t* weights, int8_t* values) {
+  const Runs runs = runs_of(window);
+  const int cin = window.in.channels / window.groups, taps = window.kernel_h * window.kernel_w;
+  const int panels = int8_panel_count(window);
+  const size_t quads = size_t(quads_of(window)), panel_bytes = quads * kPanel * kQuad;
+  std::memset(values, 0, panel_bytes * size_t(panels));
+  for (int p = 0; p < panels; ++p, values += panel_bytes) {
+    const PanelPlace place = panel_place(window.out.channels, window.groups, p);
+    for (int lane = 0; lane < place.count; ++lane) {
+      const int8_t* row = weights + size_t(place.first + lane) * size_t(cin) * size_t(taps);
+      for (int tap = 0; tap < taps; ++tap) {
+        const int ky = tap / window.kernel_w, kx = tap % window.kernel_w;
+        for (int c = 0; c < cin; ++c) {
+          const int run = runs.of_row == 1 ? 0 : kx, byte = runs.of_row == 1 ? kx * cin + c : c;
+          const size_t quad = (size_t(ky) * runs.of_row + run) * runs.quads() + byte / kQuad;
+          values[(quad * kPanel + lane) * kQuad + byte % kQuad] = *row++;
+        }
+      }
+    }
+  }
+}
+
+// What has to be taken off the first weight of a pair, and off the second, so that they are safe. Only weights of one
+// sign add up; each keeps at least half of the room.
+static void excess(int first, int second, int* off_first, int* off_second) {
+  *off_first = *off_second = 0;
+  int over = 0;
+  if (first > 0 && second > 0 && first + second > kSafePositive) over = first + second - kSafePositive;
+  if (first < 0 && second < 0 && first + second < kSafeNegative) over = first + second - kSafeNegative;
+  *off_first = over / 2;
+  *off_second = over - *off_first;
+}
+
+uint32_t int8_extras(int panels, int quads, int8_t* values, uint32_t* begin, uint32_t* quad, int8_t* extra) {
+  constexpr int kBytes = kPanel * kQuad;
+  uint32_t count = 0;
+  for (int p = 0; p < panels; ++p) {
+    if (begin) begin[p] = count;
+    for (int q = 0; q < quads; ++q, values += kBytes) {
+      int8_t taken[kBytes];
+      bool any = false;
+      for (int i = 0; i < kBytes; i += 2) {
+        int off[2];
+        excess(values[i], values[i + 1], &off[0], &off[1]);
+        any = any || off[0] || off[1];
+        taken[i] = int8_t(off[0]);
+        taken[i + 1] = int8_t(off[1]);
+      }
+      if (!any) continue;
+      if (extra) {
+        quad[count] = uint32_t(q);
+        std::memcpy(extra + size_t(count) * kBytes, taken, kBytes);
+        for (int i = 0; i < kBytes; ++i) values[i] = int8_t(values[i] - taken[i]);
+      }
+      ++count;
+    }
+  }
+  if (begin) begin[panels] = count;
+  return count;
+}
+
+void int8_pairs(int channels, int taps, const int8_t* weights, int16_t* pairs) {
+  const size_t padded = size_t(ceil_div(channels, kPanel)) * kPanel;
+  std::memset(pairs, 0, size_t(ceil_div(taps, 2)) * padded * 2 * sizeof *pairs);
+  for (size_t c = 0; c < size_t(channels); ++c)
+    for (size_t t = 0; t < size_t(taps); ++t) pairs[(t / 2 * padded + c) * 2 + t % 2] = weights[c * size_t(taps) + t];
+}
+
+bool int8_multiplier(double ratio, int32_t* multiplier, int32_t* shift) {
+  int exponent = 0;
+  const double mantissa = std::frexp(ratio, &exponent);  // ratio = mantissa * 2^exponent, mantissa in [0.5, 1)
+  int64_t rounded = int64_t(std::floor(std::ldexp(mantissa, 31) + 0.5));
+  if (rounded == int64_t(1) << 31) {
+    rounded >>= 1;
+    ++exponent;
+  }
+  *multiplier = int32_t(rounded);
+  *shift = 31 - exponent;
+  if (*shift > 62) {
+    *multiplier = 0;
+    *shift = 62;
+  }
+  return *shift >= 1;
+}
+
+}  // namespace camfit
