@@ -41,6 +41,11 @@ def float_bits(value: float) -> int:
     return int(struct.unpack("<I", struct.pack("<f", value))[0])
 
 
+def float_of(bits: int) -> float:
+    """The float32 of these bits."""
+    return float(struct.unpack("<f", struct.pack("<I", bits))[0])
+
+
 def sum_limits(integers: Tensor, scale: Tensor, bias: Tensor | None, source: Bytes) -> Tensor:
     """Largest |Σ (q − z)·w + B| of each output channel [cout], float64.
 
