@@ -46,6 +46,11 @@ def parameters(network: Network) -> dict[str, int]:
     return counts
 
 
+def weights(network: Network) -> dict[str, int]:
+    """Numbers that each weighted layer has to store for its weight alone: :func:`parameters` without biases."""
+    return {path: _stored_weights(layer) for path, layer in network.weighted().items()}
+
+
 def mac_cost(network: Network, graph: Graph) -> Cost:
     """Total :func:`macs` as a function of the channels that each group of the graph keeps."""
     shapes = network.shapes()

@@ -84,7 +84,7 @@ class Histogram:
         largest = max(-low, high)
         if largest > 0:
             self._grow(math.frexp(largest)[1])
-        sample = flat[:: -(-flat.numel() // SAMPLE) | 1]  # an odd step, or one channel of channels-last values
+        sample = flat[:: -(-flat.numel() // SAMPLE) | 1].contiguous()  # an odd step meets every column of even rows
         zeros = sample.numel() - int(torch.count_nonzero(sample))
         self.zeros += zeros
         if self.exponent is not None and zeros < sample.numel():
