@@ -17,15 +17,17 @@ namespace {
 
 camfit_shape shape_of(const camfit::Shape& shape) { return camfit_shape{shape.height, shape.width, shape.channels}; }
 
-template <class Pixel, class Normalise>
-camfit_status run(camfit_engine* engine, const Pixel* image, float* output, Normalise normalise) {
-  if (!engine || !image || !output) return CAMFIT_BAD_ARGUMENT;
-  const camfit::Shape& in = engine->input;
-  normalise(image, in.height * in.width, in.channels, engine->scale, engine->shift,
-            reinterpret_cast<float*>(engine->arena + engine->input_at));
-  camfit::run_steps(*engine);
-  std::memcpy(output, engine->arena + engine->output_at, engine->output.size() * sizeof(float));
-  return CAMFIT_OK;
+using camfit::run_steps;
+
+void copy_output(const camfit_engine& engine, float* output) {
+  std::memcpy(output, engine.arena + engine.output_at, engine.output.size() * sizeof(float));
+}
+
+// The bytes that the first step would make of an image of bytes.
+void look_up(const camfit_engine& engine, const uint8_t* image, uint8_t* out) {
+  const size_t channels = size_t(engine.input.channels), pixels = engine.input.size() / channels;
+  for (size_t p = 0; p < pixels; ++p, image += channels, out += channels)
+    for (size_t c = 0; c < channels; ++c) out[c] = engine.input_table[image[c] * channels + c];
 }
 
 }  // namespace
@@ -47,11 +49,28 @@ camfit_shape camfit_input_shape(const camfit_engine* engine) { return shape_of(e
 camfit_shape camfit_output_shape(const camfit_engine* engine) { return shape_of(engine->output); }
 
 camfit_status camfit_run_u8(camfit_engine* engine, const uint8_t* image, float* output) {
-  return run(engine, image, output, engine ? engine->kernels->normalise_u8 : nullptr);
+  if (!engine || !image || !output) return CAMFIT_BAD_ARGUMENT;
+  if (engine->input_table) {
+    look_up(*engine, image, engine->arena + engine->steps[0].out);
+    run_steps(*engine, 1);
+  } else {
+    const camfit::Shape& in = engine->input;
+    engine->kernels->normalise_u8(image, in.height * in.width, in.channels, engine->scale, engine->shift,
+                                  reinterpret_cast<float*>(engine->arena + engine->input_at));
+    run_steps(*engine, 0);
+  }
+  copy_output(*engine, output);
+  return CAMFIT_OK;
 }
 
 camfit_status camfit_run_f32(camfit_engine* engine, const float* image, float* output) {
-  return run(engine, image, output, engine ? engine->kernels->normalise_f32 : nullptr);
+  if (!engine || !image || !output) return CAMFIT_BAD_ARGUMENT;
+  const camfit::Shape& in = engine->input;
+  engine->kernels->normalise_f32(image, in.height * in.width, in.channels, engine->scale, engine->shift,
+                                 reinterpret_cast<float*>(engine->arena + engine->input_at));
+  run_steps(*engine, 0);
+  copy_output(*engine, output);
+  return CAMFIT_OK;
 }
 
 camfit_memory camfit_memory_use(const camfit_engine* engine) {

@@ -92,6 +92,9 @@ struct camfit_engine {
   const float* scale = nullptr;  // the input's normalisation
   const float* shift = nullptr;
   uint64_t input_at = 0, output_at = 0;  // in the arena
+  // Where the first step makes bytes of the input and nothing else reads it: the byte of channel c for each byte v of an
+  // image, at [v][c], so that such an image needs no arithmetic. Else null.
+  const uint8_t* input_table = nullptr;
   uint8_t* arena = nullptr;
   float* scratch = nullptr;
   uint64_t scratch_floats = 0;  // of one thread
@@ -114,8 +117,8 @@ namespace camfit {
 camfit_status load_engine(const void* bytes, size_t size, const camfit_options* options, const Limits& limits,
                           camfit_engine** out, char* error);
 
-// Runs all steps on the input that the arena holds. See run.cpp.
-void run_steps(camfit_engine& engine);
+// Runs the steps from `first` on, on the values that the arena holds. See run.cpp.
+void run_steps(camfit_engine& engine, uint32_t first);
 
 // Floats of private work space that one thread needs for a step.
 uint64_t step_scratch(const Step& step, const Kernels& kernels);

@@ -93,16 +93,13 @@ bool set_requantize(const Holder& at, const float* scale, const float* bias, con
                                   largest * ratio);
     }
   }
-  *to = Requantize{sums, multiplier, shift, real, layer.out_level.zero, 0, 255, layer.activation};
+  *to = Requantize{sums, multiplier, shift, real, layer.out_level.zero, 0, 255, layer.activation, nullptr};
   if (bytes) set_bounds(layer.out_level, layer.activation, &to->low, &to->high);
   return true;
 }
 
 bool fill_int8_panels(const Holder& at, const int8_t* integers, HeldInt8* out) {
-  const Layer& layer = at.layer;
-  Window window = layer.window;
-  window.in = layer.in;
-  window.out = layer.out;
+  const Window window = at.window();
   const int panels = int8_panel_count(window), quads = quads_of(window);
   const uint64_t bytes = uint64_t(panels) * uint64_t(quads) * kPanel * kQuad;
   int8_t* values = at.allocator.take<int8_t>(bytes);
@@ -124,12 +121,19 @@ bool fill_int8_panels(const Holder& at, const int8_t* integers, HeldInt8* out) {
 }
 
 bool fill_int8_pairs(const Holder& at, const int8_t* integers, HeldInt8* out) {
-  const int channels = at.layer.out.channels, taps = at.layer.window.kernel_h * at.layer.window.kernel_w;
-  const uint64_t padded = (uint64_t(channels) + kPanel - 1) / kPanel * kPanel;
-  int16_t* pairs = at.allocator.take<int16_t>((uint64_t(taps) + 1) / 2 * 2 * padded);
+  int16_t* pairs = at.allocator.take<int16_t>(int8_pairs_size(at.window()));
   if (!pairs) return at.no_memory();
-  int8_pairs(channels, taps, integers, pairs);
+  int8_pairs(at.window(), integers, pairs);
   out->pairs = pairs;
+  return true;
+}
+
+bool fill_blocks(const Holder& at, Requantize* to) {
+  if (!at.layer.out_level.bytes()) return true;
+  RequantizeBlock* blocks = at.allocator.take<RequantizeBlock>(uint64_t(int8_block_count(at.window())));
+  if (!blocks) return at.no_memory();
+  int8_blocks(at.window(), *to, blocks);
+  to->blocks = blocks;
   return true;
 }
 
@@ -144,7 +148,7 @@ bool hold_int8(const Holder& at, bool depthwise, const float* scale, const float
   at.allocator.give(const_cast<float*>(bias));
   out->epilogue.scale = out->epilogue.bias = nullptr;
   out->held = depthwise ? Held::kInt8Depthwise : Held::kInt8;
-  return held;
+  return held && fill_blocks(at, &out->int8.to);
 }
 
 static bool set_sum(const Layer& layer, const char* who, Int8Sum* out, Error& error) {
@@ -174,7 +178,7 @@ static bool set_mean(const Layer& layer, const char* who, Allocator& allocator, 
                              static_cast<unsigned long long>(pixels), 255.0 * double(pixels) * ratio);
   }
   numbers[0] = int32_t(-int64_t(layer.in_level.zero) * int64_t(pixels));
-  *out = Requantize{numbers, numbers + 1, numbers + 2, nullptr, layer.out_level.zero, 0, 255, Activation::kNone};
+  *out = Requantize{numbers, numbers + 1, numbers + 2, nullptr, layer.out_level.zero, 0, 255, Activation::kNone, nullptr};
   return true;
 }
 

@@ -304,6 +304,31 @@ bool record_layers(Preparation& p) {
   return true;
 }
 
+// See camfit_engine::input_table. Made by the kernels themselves, from an image of all bytes.
+bool make_input_table(const Preparation& p) {
+  camfit_engine& engine = p.engine;
+  uint32_t readers = 0;
+  for (uint32_t k = 0; k < p.network.node_count; ++k) {
+    for (uint32_t i = 0; i < p.network.nodes[k].input_count; ++i) readers += p.inputs(k)[i] == 0;
+  }
+  constexpr size_t kValues = 256, kMostChannels = 64;  // more are no image, and the table might be the larger
+  if (engine.step_count == 0 || engine.steps[0].work != Work::kQuantize || readers != 1) return true;
+  if (engine.input.channels > int(kMostChannels)) return true;
+  const size_t channels = size_t(engine.input.channels), count = kValues * channels;
+  uint8_t* image = engine.allocator.take<uint8_t>(count);
+  float* normal = engine.allocator.take<float>(count);
+  uint8_t* table = engine.allocator.take<uint8_t>(count);
+  if (!image || !normal || !table) return p.error.out_of_memory(engine.allocator, "the table of input bytes");
+  for (size_t i = 0; i < count; ++i) image[i] = uint8_t(i / channels);
+  engine.kernels->normalise_u8(image, int(kValues), int(channels), engine.scale, engine.shift, normal);
+  const Quantization& level = engine.steps[0].level;
+  engine.kernels->int8->quantize(normal, count, 1.0f / level.scale, level.zero, table);
+  engine.allocator.give(image);
+  engine.allocator.give(normal);
+  engine.input_table = table;
+  return true;
+}
+
 bool take_work_space(camfit_engine& engine, int threads, Error& error) {
   for (uint32_t s = 0; s < engine.step_count; ++s) {
     const uint64_t floats = step_scratch(engine.steps[s], *engine.kernels);
@@ -333,7 +358,7 @@ bool prepare(const Network& network, const Layer* layers, const Shape* values, c
   engine->work = values[0].size();
   for (uint32_t k = 0; k < network.node_count; ++k) engine->work += layers[k].work;
   if (!plan(p)) return error.out_of_memory(engine->allocator, "the plan of the network");
-  return hold_all_weights(p) && record_layers(p) && take_work_space(*engine, threads, error);
+  return hold_all_weights(p) && record_layers(p) && make_input_table(p) && take_work_space(*engine, threads, error);
 }
 
 }  // namespace camfit

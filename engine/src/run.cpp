@@ -70,7 +70,7 @@ void run_int8(const Job& job, Range rows, Range columns, uint8_t* scratch) {
       kernels.conv2d(window, in, step.level.zero, held.panels, held.to, out, rows, columns, scratch);
       break;
     case Work::kInt8Depthwise:
-      kernels.depthwise(window, in, step.level.zero, held.pairs, held.to, out, rows);
+      kernels.depthwise(window, in, step.level.zero, held.pairs, held.to, out, rows, scratch);
       break;
     case Work::kInt8Linear:
       kernels.linear(window.in.channels, window.out.channels, in, held.panels, held.to, out, columns);
@@ -195,17 +195,17 @@ uint64_t now_in_nanoseconds() {
 
 uint64_t step_scratch(const Step& step, const Kernels& kernels) {
   const uint64_t panel = step.weights.held == Held::kExpand ? panel_floats(step.weights.source) : 0;
-  if (step.work == Work::kInt8Conv) return (kernels.int8->conv2d_scratch(step.window) + sizeof(float) - 1) / sizeof(float);
+  if (step.work == Work::kInt8Conv || step.work == Work::kInt8Depthwise) return (kernels.int8->conv2d_scratch(step.window) + sizeof(float) - 1) / sizeof(float);
   if (step.work == Work::kWinograd) return kernels.winograd_scratch(step.window, step.weights.tile);
   const bool conv = step.work == Work::kConv || step.work == Work::kConvExpand;
   return panel + (conv ? kernels.conv2d_scratch(step.window) : 0);
 }
 
-void run_steps(camfit_engine& engine) {
+void run_steps(camfit_engine& engine, uint32_t first) {
   if (engine.profiling) {
     for (uint32_t k = 0; k < engine.layer_count; ++k) engine.layers[k].nanoseconds = 0;
   }
-  for (uint32_t s = 0; s < engine.step_count; ++s) {
+  for (uint32_t s = first; s < engine.step_count; ++s) {
     const Step& step = engine.steps[s];
     const Job job{engine, step};
     const uint64_t begin = engine.profiling ? now_in_nanoseconds() : 0;

@@ -13,6 +13,13 @@ struct Holder {
   Error& error;
   char who[96];
 
+  // Of a convolution; a linear layer's is 1 x 1.
+  Window window() const {
+    Window all = layer.window;
+    all.in = layer.in;
+    all.out = layer.out;
+    return all;
+  }
   bool no_memory() const { return error.out_of_memory(allocator, who); }
 };
 

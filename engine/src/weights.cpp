@@ -49,9 +49,7 @@ static bool fill_winograd(const Holder& at, const Window& window, int tile, Held
 }
 
 bool fill_all_panels(const Holder& at, HeldWeights* out) {
-  Window window = at.layer.window;
-  window.in = at.layer.in;
-  window.out = at.layer.out;
+  const Window window = at.window();
   const bool may = at.layer.op == Op::kConv2d && at.mode == CAMFIT_SPEED;  // it holds up to four times the weights
   if (const int tile = may ? at.kernels.winograd_tile(window) : 0) return fill_winograd(at, window, tile, out);
   const size_t floats = panel_floats(out->source);

@@ -29,6 +29,7 @@ struct Layer {
   std::vector<int8_t> weights;
   std::vector<int32_t> bias, multiplier, shift;
   std::vector<float> scale;
+  std::vector<RequantizeBlock> blocks;
   Requantize to;
 
   Layer(const Window& window, bool bytes, Random& random) : w(window) {
@@ -49,12 +50,16 @@ struct Layer {
     }
     const int zero = random.one_of({0, 3, 128, 255});
     to = Requantize{bias.data(), multiplier.data(), shift.data(), nullptr, zero, random.one_of({0, zero}),
-                    random.one_of({255, 200}), Activation(random.integer(0, 2))};
+                    random.one_of({255, 200}), Activation(random.integer(0, 2)), nullptr};
     if (to.high < to.low) to.high = 255;
     if (!bytes) {
       to.multiplier = to.shift = nullptr;
       to.scale = scale.data();
+      return;
     }
+    blocks.resize(size_t(int8_block_count(w)));
+    int8_blocks(w, to, blocks.data());
+    to.blocks = blocks.data();
   }
 };
 
@@ -151,15 +156,14 @@ void test_depthwise(const Kernels& k, uint32_t seed) {
   const Layer layer(w, random.coin(), random);
   const int zero = random.one_of({0, 7, 255});
   const Bytes in = random_bytes(w.in.size(), random);
-  const int taps = w.kernel_h * w.kernel_w;
-  std::vector<int16_t> pairs(size_t(taps + 1) / 2 * 2 * (size_t(channels) + 15) / 16 * 16);
-  pairs.resize(size_t((taps + 1) / 2) * 2 * size_t((channels + 15) / 16 * 16));
-  int8_pairs(channels, taps, layer.weights.data(), pairs.data());
+  std::vector<int16_t> pairs(int8_pairs_size(w));
+  int8_pairs(w, layer.weights.data(), pairs.data());
+  Bytes scratch(k.int8->conv2d_scratch(w) + 1);
   Bytes expected(w.out.size() * element(layer), 0x5A), got = expected;
   expect_conv(layer, in, zero, &expected);
   const int row = random.integer(0, w.out.height);
   for (const Range rows : {Range{0, row}, Range{row, w.out.height}})
-    k.int8->depthwise(w, in.data(), zero, pairs.data(), layer.to, got.data(), rows);
+    k.int8->depthwise(w, in.data(), zero, pairs.data(), layer.to, got.data(), rows, scratch.data());
   check(got == expected, "%s int8 depthwise, seed %u: %d channels", k.name, seed, channels);
 }
 
@@ -185,19 +189,54 @@ void test_pools(const Kernels& k, uint32_t seed) {
   const Bytes in = random_bytes(w.in.size(), random);
   const int zero = random.integer(0, 255);
   const bool padded = random.coin();
-  Bytes expected(w.out.size()), got = expected;
-  plain_kernels().int8->max_pool(w, in.data(), expected.data(), {0, w.out.height});
+  Bytes expected(w.out.size()), largest(w.out.size()), got = expected;
+  for (size_t at = 0; at < w.out.size(); ++at) {
+    const int c = int(at) % w.out.channels, ox = int(at) / w.out.channels % w.out.width;
+    const int oy = int(at) / w.out.channels / w.out.width;
+    int sum = 0, real = 0;
+    for (int y = oy * w.stride_h - w.pad_top; y < oy * w.stride_h - w.pad_top + w.kernel_h; ++y) {
+      for (int x = ox * w.stride_w - w.pad_left; x < ox * w.stride_w - w.pad_left + w.kernel_w; ++x) {
+        if (y < 0 || y >= w.in.height || x < 0 || x >= w.in.width) continue;
+        const uint8_t q = in[(size_t(y) * size_t(w.in.width) + size_t(x)) * size_t(w.in.channels) + size_t(c)];
+        largest[at] = std::max(largest[at], q);
+        sum += q;
+        ++real;
+      }
+    }
+    const int count = padded ? w.kernel_h * w.kernel_w : real;
+    sum += (count - real) * zero;
+    expected[at] = uint8_t((2 * sum + count) / (2 * count));
+  }
   k.int8->max_pool(w, in.data(), got.data(), {0, w.out.height});
-  check(got == expected, "%s int8 max_pool, seed %u", k.name, seed);
-  plain_kernels().int8->avg_pool(w, in.data(), zero, padded, expected.data(), {0, w.out.height});
+  check(got == largest, "%s int8 max_pool, seed %u", k.name, seed);
   k.int8->avg_pool(w, in.data(), zero, padded, got.data(), {0, w.out.height});
   check(got == expected, "%s int8 avg_pool, seed %u", k.name, seed);
   const int32_t bias = -random.integer(0, 9000), multiplier = random.integer(0, 2147483647), shift = random.integer(24, 62);
-  const Requantize to = {&bias, &multiplier, &shift, nullptr, zero, 0, 255, Activation::kNone};
+  const Requantize to = {&bias, &multiplier, &shift, nullptr, zero, 0, 255, Activation::kNone, nullptr};
   Bytes mean(size_t(w.in.channels)), mean_got = mean;
-  plain_kernels().int8->global_avg_pool(w.in, in.data(), to, mean.data());
+  for (int c = 0; c < w.in.channels; ++c) {
+    int64_t sum = bias;
+    for (int pixel = 0; pixel < w.in.height * w.in.width; ++pixel) sum += in[size_t(pixel * w.in.channels + c)];
+    const double rounded = std::floor(double(sum) * multiplier / std::ldexp(1.0, shift) + 0.5);
+    mean[size_t(c)] = uint8_t(std::min(255.0, std::max(0.0, rounded + zero)));
+  }
   k.int8->global_avg_pool(w.in, in.data(), to, mean_got.data());
   check(mean_got == mean, "%s int8 global_avg_pool, seed %u", k.name, seed);
+}
+
+void test_shuffle(const Kernels& k, uint32_t seed) {
+  Random random(seed);
+  const int groups = random.one_of({1, 2, 3, 3, 4, 7}), of_group = random.integer(1, 50), pixels = random.integer(1, 5);
+  const Bytes in = random_bytes(size_t(pixels * groups * of_group), random);
+  Bytes expected(size_t(pixels * groups * of_group)), got(expected.size() + 1, 0x5A);
+  for (int p = 0; p < pixels; ++p)
+    for (int j = 0; j < of_group; ++j)
+      for (int i = 0; i < groups; ++i)
+        expected[size_t((p * of_group + j) * groups + i)] = in[size_t((p * groups + i) * of_group + j)];
+  k.int8->channel_shuffle(in.data(), pixels, groups * of_group, groups, got.data());
+  check(got.back() == 0x5A, "%s int8 channel_shuffle stays within its output, seed %u", k.name, seed);
+  got.pop_back();
+  check(got == expected, "%s int8 channel_shuffle, seed %u: %d groups of %d", k.name, seed, groups, of_group);
 }
 
 void test_elements(const Kernels& k, uint32_t seed) {
@@ -276,6 +315,7 @@ int main() {
       test_depthwise(*k, seed);
       test_linear(*k, seed);
       test_pools(*k, seed);
+      test_shuffle(*k, seed);
       test_elements(*k, seed);
     }
   }

@@ -2,6 +2,7 @@
 // bits, which int8.h's extras keep from saturating, then VPMADDWD to 32 bits.
 #if defined(__AVX2__)
 #include "elementwise.h"
+#include "interleave.h"
 #include "padded.h"
 #include "vectors_avx2.h"
 
@@ -61,15 +62,38 @@ struct Target {
   size_t channels;  // of a pixel of the output
 };
 
-inline void store(const Target& target, const Sums& sums, const PanelPlace& place, size_t pixel) {
+// `block` is the panel's number.
+inline void store(const Target& target, const Sums& sums, const PanelPlace& place, int block, size_t pixel) {
   const Requantize& to = target.to;
   const size_t at = pixel * target.channels + size_t(place.first), c = size_t(place.first);
-  if (to.multiplier) {
-    const __m128i bytes = requantize16(sums.low, sums.high, to, c);
+  if (to.blocks) {
+    const __m128i bytes = requantize16(sums.low, sums.high, to, to.blocks[block]);
     store_bytes(static_cast<uint8_t*>(target.out) + at, bytes, place.count);
   } else {
     store_floats(static_cast<float*>(target.out) + at, sums.low, sums.high, to, c, place.count);
   }
+}
+
+// Half 0 or 1 of a block: 8 outputs, or as many as the place still has.
+inline void store8(const Target& target, __m256i sum, const PanelPlace& place, int block, int half, size_t pixel) {
+  const Requantize& to = target.to;
+  const size_t c = size_t(place.first) + 8 * size_t(half), at = pixel * target.channels + c;
+  const int left = place.count - 8 * half, count = left < 8 ? left : 8;
+  if (to.blocks) {
+    const __m256i level = requantize8(sum, to, to.blocks[block], half);
+    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(level), _mm256_extracti128_si256(level, 1));
+    uint8_t bytes[8];
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(bytes), _mm_packus_epi16(words, words));
+    if (count == 8) {
+      memcpy(static_cast<uint8_t*>(target.out) + at, bytes, 8);
+    } else {
+      memcpy(static_cast<uint8_t*>(target.out) + at, bytes, size_t(count));
+    }
+    return;
+  }
+  float real[8];
+  _mm256_storeu_ps(real, float8(sum, to, c));
+  memcpy(static_cast<float*>(target.out) + at, real, size_t(count) * sizeof(float));
 }
 
 template <int count>
@@ -77,7 +101,7 @@ void convolve_and_store(const uint8_t* origin, size_t step, const QuadPlaces& pl
                         size_t quads, const Target& target, const PanelPlace& place, size_t pixel) {
   Sums sums[kPixels];
   convolve<count>(origin, step, places, panels, panel, quads, sums);
-  for (int i = 0; i < count; ++i) store(target, sums[i], place, pixel + size_t(i));
+  for (int i = 0; i < count; ++i) store(target, sums[i], place, panel, pixel + size_t(i));
 }
 
 size_t int8_conv2d_scratch(const Window& w) { return band_scratch(w); }
@@ -128,48 +152,96 @@ void int8_linear(int cin, int cout, const uint8_t* in, const Int8Panels& panels,
     }
     sums[0].low = _mm256_add_epi32(sums[0].low, sums[1].low);
     sums[0].high = _mm256_add_epi32(sums[0].high, sums[1].high);
-    store(target, sums[0], panel_place(cout, 1, p), 0);
+    store(target, sums[0], panel_place(cout, 1, p), p, 0);
   }
 }
 
-// Two taps of 16 channels against their pairs of weights.
-inline void add_pair(Sums* sums, __m128i a, __m128i b, const int16_t* weights) {
-  const __m256i low = _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(a, b)), high = _mm256_cvtepu8_epi16(_mm_unpackhi_epi8(a, b));
+// 8 channels of two pixels, one above the other, as pairs of 16 bits.
+inline __m256i pair_of(const uint8_t* upper, const uint8_t* lower) {
+  const auto widened = [](const uint8_t* at) {
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(at)));
+  };
+  return lower ? _mm256_or_si256(widened(upper), _mm256_slli_epi32(widened(lower), 16)) : widened(upper);
+}
+
+// One pair of taps added to 16 channels.
+inline void add_pair(Sums* sums, const uint8_t* upper, const uint8_t* lower, const int16_t* weights) {
   const __m256i* pairs = reinterpret_cast<const __m256i*>(weights);
+  const __m256i low = pair_of(upper, lower), high = pair_of(upper + 8, lower ? lower + 8 : nullptr);
   sums->low = _mm256_add_epi32(sums->low, _mm256_madd_epi16(low, _mm256_loadu_si256(pairs)));
   sums->high = _mm256_add_epi32(sums->high, _mm256_madd_epi16(high, _mm256_loadu_si256(pairs + 1)));
 }
 
+// 8 channels of one column of 3 taps: pairs of the first two, then the third.
+struct Column {
+  __m256i upper, lower;
+};
+
+// A row of windows of 3 x 3 taps over 8 channels, `half` 0 or 1 of a block: a column is made once and used up to three
+// times.
+template <int stride>
+void depthwise_3x3(const uint8_t* origin, size_t below, size_t channels, const int16_t* weights, size_t padded, int pixels,
+                   const Target& target, const PanelPlace& place, int block, int half, size_t pixel) {
+  const auto weight = [&](size_t i) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights + i * padded * 2));
+  };
+  const __m256i w[6] = {weight(0), weight(1), weight(2), weight(3), weight(4), weight(5)};
+  const auto column = [&](size_t x) {
+    const uint8_t* at = origin + x * channels;
+    return Column{pair_of(at, at + below), pair_of(at + 2 * below, nullptr)};
+  };
+  const auto products = [&](const Column& c, int i) {
+    return _mm256_add_epi32(_mm256_madd_epi16(c.upper, w[2 * i]), _mm256_madd_epi16(c.lower, w[2 * i + 1]));
+  };
+  Column first = column(0), second = stride == 1 ? column(1) : first;
+  for (int x = 0; x < pixels; ++x) {
+    const size_t at = size_t(x) * stride;
+    if (stride == 2) second = column(at + 1);
+    const Column third = column(at + 2);
+    const __m256i sum = _mm256_add_epi32(_mm256_add_epi32(products(first, 0), products(second, 1)), products(third, 2));
+    store8(target, sum, place, block, half, pixel + size_t(x));
+    first = stride == 1 ? second : third;
+    second = third;
+  }
+}
+
 void int8_depthwise(const Window& w, const uint8_t* in, int zero, const int16_t* weights, const Requantize& to, void* out,
-                    Range rows) {
+                    Range rows, uint8_t* scratch) {
   const size_t channels = size_t(w.in.channels), padded = size_t(ceil_div(w.in.channels, kPanel)) * kPanel;
-  const int taps = w.kernel_h * w.kernel_w;
+  const size_t column = size_t(w.dilation_w) * channels;
   const Target target = {to, out, channels};
-  const __m128i outside = _mm_set1_epi8(char(zero));
-  for (int oy = rows.begin; oy < rows.end; ++oy) {
-    for (int ox = 0; ox < w.out.width; ++ox) {
-      const int iy = oy * w.stride_h - w.pad_top, ix = ox * w.stride_w - w.pad_left;
-      for (size_t c = 0; c < channels; c += kPanel) {
-        const PanelPlace place = {0, int(c), int(channels - c < kPanel ? channels - c : kPanel)};
-        const auto tap = [&](int t) {
-          const int y = iy + t / w.kernel_w * w.dilation_h, x = ix + t % w.kernel_w * w.dilation_w;
-          if (t >= taps || y < 0 || y >= w.in.height || x < 0 || x >= w.in.width) return outside;
-          const uint8_t* at = in + (size_t(y) * size_t(w.in.width) + size_t(x)) * channels + c;
-          return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));  // past the end: kInt8Slack
-        };
+  const bool three = w.kernel_h == 3 && w.kernel_w == 3 && w.dilation_w == 1;
+  const auto row = [&](const uint8_t* first, size_t band_row, size_t pixel, int count, size_t step) {
+    const size_t below = band_row * size_t(w.dilation_h);
+    for (size_t c = 0; c < channels; c += kPanel) {
+      const PanelPlace place = {0, int(c), int(channels - c < kPanel ? channels - c : kPanel)};
+      const uint8_t* origin = first + c;
+      if (three && w.stride_w <= 2) {
+        const auto kernel = w.stride_w == 1 ? depthwise_3x3<1> : depthwise_3x3<2>;
+        for (int half = 0; 8 * half < place.count; ++half)
+          kernel(origin + 8 * half, below, channels, weights + 2 * c + 16 * half, padded, count, target, place,
+                 int(c / kPanel), half, pixel);
+        continue;
+      }
+      for (int x = 0; x < count; ++x, origin += step) {
         Sums sums = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-        for (int t = 0; t < taps; t += 2)
-          add_pair(&sums, tap(t), tap(t + 1), weights + (size_t(t / 2) * padded + c) * 2);
-        store(target, sums, place, size_t(oy) * size_t(w.out.width) + size_t(ox));
+        const int16_t* pairs = weights + 2 * c;
+        for (int kx = 0; kx < w.kernel_w; ++kx) {
+          const uint8_t* at = origin + size_t(kx) * column;
+          for (int ky = 0; ky < w.kernel_h; ky += 2, at += 2 * below, pairs += 2 * padded)
+            add_pair(&sums, at, ky + 1 < w.kernel_h ? at + below : nullptr, pairs);
+        }
+        store(target, sums, place, int(c / kPanel), pixel + size_t(x));
       }
     }
-  }
+  };
+  for_each_row(w, in, zero, rows, scratch, row);
 }
 
 }  // namespace
 
 const Int8Kernels int8_kernels =
-    CAMFIT_INT8_TABLE(true, int8_conv2d_scratch, int8_conv2d, int8_depthwise, int8_linear);
+    CAMFIT_INT8_TABLE(true, int8_conv2d_scratch, int8_conv2d, int8_depthwise, int8_linear, interleave::channel_shuffle);
 
 }  // namespace avx2
 }  // namespace camfit

@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include "elementwise.h"
+#include "interleave.h"
 #include "padded.h"
 
 namespace camfit {
@@ -12,19 +13,10 @@ namespace {
 
 constexpr int kPixels = 8, kBytes = kPanel * kQuad;
 
-inline __m512i load16(const int32_t* at) { return _mm512_loadu_si512(at); }
-
 inline __m512i broadcast_quad(const uint8_t* at) {
   int32_t quad;
   memcpy(&quad, at, sizeof quad);
   return _mm512_set1_epi32(quad);
-}
-
-// (sum * multiplier + 2^(shift-1)) >> shift of the even 32-bit lanes.
-inline __m512i scaled_even(__m512i sum, __m512i multiplier, __m512i shift) {
-  const __m512i one = _mm512_set1_epi64(1), product = _mm512_mul_epi32(sum, multiplier);
-  const __m512i half = _mm512_add_epi64(_mm512_srav_epi64(product, _mm512_sub_epi64(shift, one)), one);
-  return _mm512_srai_epi64(half, 1);
 }
 
 struct Target {
@@ -33,24 +25,28 @@ struct Target {
   size_t channels;  // of a pixel of the output
 };
 
-inline void store(const Target& target, __m512i sum, const PanelPlace& place, size_t pixel) {
+// `block` is the panel's number.
+inline void store(const Target& target, __m512i sum, const PanelPlace& place, int number, size_t pixel) {
   const Requantize& to = target.to;
   const size_t at = pixel * target.channels + size_t(place.first), c = size_t(place.first);
   const __mmask16 lanes = __mmask16((1u << place.count) - 1);
-  sum = _mm512_add_epi32(sum, load16(to.bias + c));
-  if (!to.multiplier) {
-    __m512 y = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_loadu_ps(to.scale + c));
+  if (!to.blocks) {
+    const __m512i biased = _mm512_add_epi32(sum, _mm512_loadu_si512(to.bias + c));
+    __m512 y = _mm512_mul_ps(_mm512_cvtepi32_ps(biased), _mm512_loadu_ps(to.scale + c));
     if (to.activation != Activation::kNone) y = _mm512_max_ps(_mm512_setzero_ps(), y);
     if (to.activation == Activation::kRelu6) y = _mm512_min_ps(_mm512_set1_ps(6.0f), y);
     _mm512_mask_storeu_ps(static_cast<float*>(target.out) + at, lanes, y);
     return;
   }
-  const __m512i multiplier = load16(to.multiplier + c), shift = load16(to.shift + c);
-  const __m512i even = scaled_even(sum, multiplier, _mm512_and_si512(shift, _mm512_set1_epi64(0xFFFFFFFF)));
-  const __m512i odd =
-      scaled_even(_mm512_srli_epi64(sum, 32), _mm512_srli_epi64(multiplier, 32), _mm512_srli_epi64(shift, 32));
-  const __m512i both = _mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
-  const __m512i level = _mm512_add_epi32(both, _mm512_set1_epi32(to.zero));
+  const RequantizeBlock& block = to.blocks[number];
+  const auto scaled = [&](__m512i sums, int odd) {
+    const __m512i product = _mm512_mul_epi32(sums, _mm512_loadu_si512(block.multiplier[odd]));
+    return _mm512_srlv_epi64(_mm512_add_epi64(product, _mm512_loadu_si512(block.add[odd])),
+                             _mm512_loadu_si512(block.shift[odd]));
+  };
+  const __m512i odd = _mm512_slli_epi64(scaled(_mm512_srli_epi64(sum, 32), 1), 32);
+  const __m512i both = _mm512_mask_blend_epi32(0xAAAA, scaled(sum, 0), odd);
+  const __m512i level = _mm512_sub_epi32(both, _mm512_loadu_si512(block.less));
   const __m512i clamped = _mm512_min_epi32(_mm512_max_epi32(level, _mm512_set1_epi32(to.low)), _mm512_set1_epi32(to.high));
   _mm512_mask_cvtepi32_storeu_epi8(static_cast<uint8_t*>(target.out) + at, lanes, clamped);
 }
@@ -86,6 +82,7 @@ struct Work {
   size_t apart;
   const Target target;
   const PanelPlace* place;  // of each panel
+  int panel;                // number of the first
 };
 
 template <int pixels, int panels>
@@ -93,7 +90,7 @@ void convolve_and_store(const Work& work, const uint8_t* origin, size_t step, si
   __m512i sums[pixels][panels];
   convolve<pixels, panels>(origin, step, work.places, work.weights, work.apart, sums);
   for (int i = 0; i < pixels; ++i)
-    for (int p = 0; p < panels; ++p) store(work.target, sums[i][p], work.place[p], pixel + size_t(i));
+    for (int p = 0; p < panels; ++p) store(work.target, sums[i][p], work.place[p], work.panel + p, pixel + size_t(i));
 }
 
 template <int panels>
@@ -122,7 +119,7 @@ void int8_conv2d(const Window& w, const uint8_t* in, int zero, const Int8Panels&
       PanelPlace place[2] = {panel_place(w.out.channels, w.groups, p), {-1, 0, 0}};
       if (p + 1 < range.end) place[1] = panel_place(w.out.channels, w.groups, p + 1);
       const Work work = {w, quad_places(w, band_row), panels.values + size_t(p) * apart, apart,
-                         {to, out, size_t(w.out.channels)}, place};
+                         {to, out, size_t(w.out.channels)}, place, p};
       const uint8_t* origin = first + size_t(place[0].group) * cin;
       if (place[0].group == place[1].group) {
         convolve_row<2>(work, origin, step, pixel, count);
@@ -153,46 +150,90 @@ void int8_linear(int cin, int cout, const uint8_t* in, const Int8Panels& panels,
       sums[0] = _mm512_dpbusd_epi32(sums[0], broadcast_quad(in + q * kQuad), _mm512_loadu_si512(weights + q * kBytes));
     const __m512i sum =
         _mm512_add_epi32(_mm512_add_epi32(sums[0], sums[1]), _mm512_add_epi32(sums[2], sums[3]));
-    store({to, out, size_t(cout)}, sum, panel_place(cout, 1, p), 0);
+    store({to, out, size_t(cout)}, sum, panel_place(cout, 1, p), p, 0);
   }
 }
 
-// Two taps of 16 channels as pairs of 16 bits.
-inline __m512i pair_of(__m128i a, __m128i b) {
-  const __m256i bytes = _mm256_set_m128i(_mm_unpackhi_epi8(a, b), _mm_unpacklo_epi8(a, b));
-  return _mm512_cvtepu8_epi16(bytes);
+inline __m512i widened(const uint8_t* at) {
+  return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
+}
+
+// 16 channels of two pixels, one above the other, as pairs of 16 bits.
+inline __m512i pair_of(const uint8_t* upper, const uint8_t* lower) {
+  return _mm512_or_si512(widened(upper), _mm512_slli_epi32(widened(lower), 16));
+}
+
+inline __m512i load_pairs(const int16_t* at) { return _mm512_loadu_si512(at); }
+
+// The columns that the windows of one row read, of 3 x 3 taps: a column is made once and used up to three times.
+struct Column {
+  __m512i upper, lower;  // pairs of the first two rows, the third row
+};
+
+template <int stride>
+void depthwise_3x3(const uint8_t* origin, size_t below, size_t channels, const int16_t* weights, size_t padded, int count,
+                   const Target& target, const PanelPlace& place, int block, size_t pixel) {
+  __m512i w[6];
+  for (int i = 0; i < 6; ++i) w[i] = load_pairs(weights + size_t(i) * padded * 2);
+  const auto column = [&](size_t x) {
+    const uint8_t* at = origin + x * channels;
+    return Column{pair_of(at, at + below), widened(at + 2 * below)};
+  };
+  Column first = column(0), second = stride == 1 ? column(1) : first;
+  for (int x = 0; x < count; ++x) {
+    const size_t at = size_t(x) * stride;
+    if (stride == 2) second = column(at + 1);
+    const Column third = column(at + 2);
+    __m512i sum = _mm512_dpwssd_epi32(_mm512_setzero_si512(), first.upper, w[0]);
+    __m512i other = _mm512_dpwssd_epi32(_mm512_setzero_si512(), first.lower, w[1]);
+    sum = _mm512_dpwssd_epi32(sum, second.upper, w[2]);
+    other = _mm512_dpwssd_epi32(other, second.lower, w[3]);
+    sum = _mm512_dpwssd_epi32(sum, third.upper, w[4]);
+    other = _mm512_dpwssd_epi32(other, third.lower, w[5]);
+    store(target, _mm512_add_epi32(sum, other), place, block, pixel + size_t(x));
+    first = stride == 1 ? second : third;
+    second = third;
+  }
 }
 
 void int8_depthwise(const Window& w, const uint8_t* in, int zero, const int16_t* weights, const Requantize& to, void* out,
-                    Range rows) {
+                    Range rows, uint8_t* scratch) {
   const size_t channels = size_t(w.in.channels), padded = size_t(ceil_div(w.in.channels, kPanel)) * kPanel;
-  const int taps = w.kernel_h * w.kernel_w;
-  const __m128i outside = _mm_set1_epi8(char(zero));
-  for (int oy = rows.begin; oy < rows.end; ++oy) {
-    for (int ox = 0; ox < w.out.width; ++ox) {
-      const int iy = oy * w.stride_h - w.pad_top, ix = ox * w.stride_w - w.pad_left;
-      for (size_t c = 0; c < channels; c += kPanel) {
-        const PanelPlace place = {0, int(c), int(channels - c < kPanel ? channels - c : kPanel)};
-        const auto tap = [&](int t) {
-          const int y = iy + t / w.kernel_w * w.dilation_h, x = ix + t % w.kernel_w * w.dilation_w;
-          if (t >= taps || y < 0 || y >= w.in.height || x < 0 || x >= w.in.width) return outside;
-          const uint8_t* at = in + (size_t(y) * size_t(w.in.width) + size_t(x)) * channels + c;
-          return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));  // past the end: kInt8Slack
-        };
+  const size_t next = size_t(w.dilation_w) * channels;
+  const Target target = {to, out, channels};
+  const bool three = w.kernel_h == 3 && w.kernel_w == 3 && w.dilation_w == 1;
+  const auto row = [&](const uint8_t* first, size_t band_row, size_t pixel, int count, size_t step) {
+    const size_t below = band_row * size_t(w.dilation_h);
+    for (size_t c = 0; c < channels; c += kPanel) {
+      const PanelPlace place = {0, int(c), int(channels - c < kPanel ? channels - c : kPanel)};
+      const int block = int(c / kPanel);
+      const uint8_t* origin = first + c;
+      if (three && w.stride_w <= 2) {
+        const auto kernel = w.stride_w == 1 ? depthwise_3x3<1> : depthwise_3x3<2>;
+        kernel(origin, below, channels, weights + 2 * c, padded, count, target, place, block, pixel);
+        continue;
+      }
+      for (int x = 0; x < count; ++x, origin += step) {
         __m512i sum = _mm512_setzero_si512();
-        for (int t = 0; t < taps; t += 2)
-          sum = _mm512_dpwssd_epi32(sum, pair_of(tap(t), tap(t + 1)),
-                                    _mm512_loadu_si512(weights + (size_t(t / 2) * padded + c) * 2));
-        store({to, out, channels}, sum, place, size_t(oy) * size_t(w.out.width) + size_t(ox));
+        const int16_t* pairs = weights + 2 * c;
+        for (int kx = 0; kx < w.kernel_w; ++kx) {
+          const uint8_t* at = origin + size_t(kx) * next;
+          for (int ky = 0; ky < w.kernel_h; ky += 2, at += 2 * below, pairs += 2 * padded) {
+            const __m512i taps = ky + 1 < w.kernel_h ? pair_of(at, at + below) : widened(at);
+            sum = _mm512_dpwssd_epi32(sum, taps, load_pairs(pairs));
+          }
+        }
+        store(target, sum, place, block, pixel + size_t(x));
       }
     }
-  }
+  };
+  for_each_row(w, in, zero, rows, scratch, row);
 }
 
 }  // namespace
 
 const Int8Kernels int8_kernels =
-    CAMFIT_INT8_TABLE(false, int8_conv2d_scratch, int8_conv2d, int8_depthwise, int8_linear);
+    CAMFIT_INT8_TABLE(false, int8_conv2d_scratch, int8_conv2d, int8_depthwise, int8_linear, interleave::channel_shuffle);
 
 }  // namespace avx512
 }  // namespace camfit

@@ -51,7 +51,17 @@ constexpr int kSafePositive = 128, kSafeNegative = -128;  // of a pair: 255 * 12
 // From sums to outputs, per output channel c:
 //   bytes: clamp(zero + ((sum + bias[c]) * multiplier[c] + 2^(shift[c]-1) >> shift[c]), low, high), shift 1..62
 //   floats (multiplier null): activation(float(sum + bias[c]) * scale[c])
-// The arrays are filled up to whole panels. |sum + bias| * multiplier / 2^shift is below 2^30.
+// The arrays are filled up with kPanel values. |sum + bias| * multiplier / 2^shift is below 2^30.
+// `blocks` says the same for vectors: a block of each panel (of a depthwise convolution: of each kPanel channels).
+//
+// There is no arithmetic shift of 64 bits in AVX2. So with 2^62 in `add`, beside the bias and the half, the shift is a
+// logical one, and `less` is what it leaves of that 2^62 (less the zero point), of which the low 32 bits are enough.
+struct RequantizeBlock {
+  int64_t add[2][kPanel / 2];         // of the even, then of the odd channels, as the next two
+  int64_t multiplier[2][kPanel / 2];
+  int64_t shift[2][kPanel / 2];
+  int32_t less[kPanel];
+};
 struct Requantize {
   const int32_t* bias;
   const int32_t* multiplier;
@@ -59,6 +69,7 @@ struct Requantize {
   const float* scale;
   int zero, low, high;
   Activation activation;
+  const RequantizeBlock* blocks;
 };
 
 // clamp(zero + (((a - a_zero) * a_multiplier + (b - b_zero) * b_multiplier + 2^(shift-1)) >> shift), low, high)
@@ -74,13 +85,14 @@ struct Int8Kernels {
   void (*dequantize)(const uint8_t* in, size_t count, const Quantization&, float* out);
 
   // As Kernels::conv2d; pixels outside the image count as `zero` (which the bias takes off again). `out`: bytes or
-  // floats as Requantize says. Scratch: conv2d_scratch bytes.
+  // floats as Requantize says. Scratch, also of the next: conv2d_scratch bytes.
   size_t (*conv2d_scratch)(const Window&);
   void (*conv2d)(const Window&, const uint8_t* in, int zero, const Int8Panels&, const Requantize&, void* out, Range rows,
                  Range panels, uint8_t* scratch);
-  // groups == cin == cout. Weights in pairs of taps: [(kernel_h * kernel_w + 1) / 2][channels up to whole kPanel][2].
+  // groups == cin == cout. Weights in pairs of taps, one above the other, in which the last of an odd number has none:
+  // [kernel_w][(kernel_h + 1) / 2][channels up to whole kPanel][2].
   void (*depthwise)(const Window&, const uint8_t* in, int zero, const int16_t* weights, const Requantize&, void* out,
-                    Range rows);
+                    Range rows, uint8_t* scratch);
   void (*linear)(int cin, int cout, const uint8_t* in, const Int8Panels&, const Requantize&, void* out, Range panels);
 
   void (*add)(const uint8_t* a, const uint8_t* b, const Int8Sum&, uint8_t* out, size_t count);
@@ -110,8 +122,12 @@ extern const Int8Kernels int8_kernels;  // where compiled for AVX-512, for proce
 void int8_panels(const Window& window, const int8_t* weights, int8_t* values);
 // Makes pairs safe in place. Returns how many extras that takes; with the last four null it only counts.
 uint32_t int8_extras(int panels, int quads, int8_t* values, uint32_t* begin, uint32_t* quad, int8_t* extra);
-// Depthwise weights [channels][kernel_h * kernel_w] to pairs of taps.
-void int8_pairs(int channels, int taps, const int8_t* weights, int16_t* pairs);
+// Depthwise weights [channels][kernel_h][kernel_w] to pairs of taps, int8_pairs_size of them.
+size_t int8_pairs_size(const Window& window);
+void int8_pairs(const Window& window, const int8_t* weights, int16_t* pairs);
+// The blocks of all panels, int8_block_count of them; `to` holds bias, multiplier, shift and zero.
+int int8_block_count(const Window& window);
+void int8_blocks(const Window& window, const Requantize& to, RequantizeBlock* blocks);
 
 // ratio as multiplier / 2^shift: 31 bits, rounded half up. A ratio below 2^-31 becomes 0; false above 2^30.
 bool int8_multiplier(double ratio, int32_t* multiplier, int32_t* shift);

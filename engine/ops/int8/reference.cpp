@@ -48,8 +48,8 @@ void int8_conv2d(const Window& w, const uint8_t* in, int zero, const Int8Panels&
 }
 
 void int8_depthwise(const Window& w, const uint8_t* in, int zero, const int16_t* weights, const Requantize& to, void* out,
-                    Range rows) {
-  const int channels = w.in.channels, padded = ceil_div(channels, kPanel) * kPanel;
+                    Range rows, uint8_t*) {
+  const int channels = w.in.channels, padded = ceil_div(channels, kPanel) * kPanel, pairs = ceil_div(w.kernel_h, 2);
   for (int oy = rows.begin; oy < rows.end; ++oy) {
     for (int ox = 0; ox < w.out.width; ++ox) {
       for (int c = 0; c < channels; ++c) {
@@ -57,10 +57,10 @@ void int8_depthwise(const Window& w, const uint8_t* in, int zero, const int16_t*
         for (int ky = 0; ky < w.kernel_h; ++ky) {
           for (int kx = 0; kx < w.kernel_w; ++kx) {
             const int iy = oy * w.stride_h - w.pad_top + ky * w.dilation_h;
-            const int ix = ox * w.stride_w - w.pad_left + kx * w.dilation_w, tap = ky * w.kernel_w + kx;
+            const int ix = ox * w.stride_w - w.pad_left + kx * w.dilation_w;
             const bool inside = iy >= 0 && iy < w.in.height && ix >= 0 && ix < w.in.width;
             const int q = inside ? in[(size_t(iy) * w.in.width + ix) * channels + c] : zero;
-            sum += q * weights[(size_t(tap / 2) * padded + c) * 2 + tap % 2];
+            sum += q * weights[(size_t(kx * pairs + ky / 2) * padded + c) * 2 + ky % 2];
           }
         }
         store_one(sum, to, c, out, (size_t(oy) * w.out.width + ox) * channels + c);
@@ -80,7 +80,7 @@ void int8_linear(int cin, int cout, const uint8_t* in, const Int8Panels& panels,
 }  // namespace
 
 const Int8Kernels int8_kernels =
-    CAMFIT_INT8_TABLE(false, int8_conv2d_scratch, int8_conv2d, int8_depthwise, int8_linear);
+    CAMFIT_INT8_TABLE(false, int8_conv2d_scratch, int8_conv2d, int8_depthwise, int8_linear, elementwise::channel_shuffle);
 
 }  // namespace plain
 }  // namespace camfit

@@ -10,29 +10,22 @@ namespace {
 
 inline __m256i load8(const int32_t* at) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)); }
 
-// (sum * multiplier + 2^(shift-1)) >> shift of the even 32-bit lanes. There is no arithmetic shift of 64 bits: 2^62 is
-// added before a logical one, and its rest, 2^(62-shift), is taken off after it.
-inline __m256i scaled_even(__m256i sum, __m256i multiplier, __m256i shift) {
-  const __m256i one = _mm256_set1_epi64x(1), lift = _mm256_set1_epi64x(int64_t(1) << 62);
-  const __m256i product = _mm256_add_epi64(_mm256_mul_epi32(sum, multiplier), lift);
-  const __m256i half = _mm256_add_epi64(_mm256_srlv_epi64(product, _mm256_sub_epi64(shift, one)), one);
-  const __m256i rest = _mm256_srlv_epi64(lift, shift);
-  return _mm256_sub_epi64(_mm256_srli_epi64(half, 1), rest);
-}
+inline __m256i load4(const int64_t* at) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)); }
 
-inline __m256i requantize8(__m256i sum, const Requantize& to, size_t c) {
-  const __m256i low_half = _mm256_set1_epi64x(0xFFFFFFFF);
-  sum = _mm256_add_epi32(sum, load8(to.bias + c));
-  const __m256i multiplier = load8(to.multiplier + c), shift = load8(to.shift + c);
-  const __m256i even = scaled_even(sum, multiplier, _mm256_and_si256(shift, low_half));
-  const __m256i odd = scaled_even(_mm256_srli_epi64(sum, 32), _mm256_srli_epi64(multiplier, 32), _mm256_srli_epi64(shift, 32));
-  const __m256i both = _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA);
-  const __m256i level = _mm256_add_epi32(both, _mm256_set1_epi32(to.zero));
+// Half 0 or 1 of a block.
+inline __m256i requantize8(__m256i sum, const Requantize& to, const RequantizeBlock& block, int half) {
+  const int at = 4 * half;
+  const auto scaled = [&](__m256i sums, int odd) {
+    const __m256i product = _mm256_mul_epi32(sums, load4(block.multiplier[odd] + at));
+    return _mm256_srlv_epi64(_mm256_add_epi64(product, load4(block.add[odd] + at)), load4(block.shift[odd] + at));
+  };
+  const __m256i odd = _mm256_slli_epi64(scaled(_mm256_srli_epi64(sum, 32), 1), 32);
+  const __m256i level = _mm256_sub_epi32(_mm256_blend_epi32(scaled(sum, 0), odd, 0xAA), load8(block.less + 8 * half));
   return _mm256_min_epi32(_mm256_max_epi32(level, _mm256_set1_epi32(to.low)), _mm256_set1_epi32(to.high));
 }
 
-inline __m128i requantize16(__m256i low, __m256i high, const Requantize& to, size_t c) {
-  const __m256i words = _mm256_packs_epi32(requantize8(low, to, c), requantize8(high, to, c + 8));
+inline __m128i requantize16(__m256i low, __m256i high, const Requantize& to, const RequantizeBlock& block) {
+  const __m256i words = _mm256_packs_epi32(requantize8(low, to, block, 0), requantize8(high, to, block, 1));
   const __m256i ordered = _mm256_permute4x64_epi64(words, 0xD8);
   return _mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1));
 }

@@ -74,11 +74,45 @@ uint32_t int8_extras(int panels, int quads, int8_t* values, uint32_t* begin, uin
   return count;
 }
 
-void int8_pairs(int channels, int taps, const int8_t* weights, int16_t* pairs) {
-  const size_t padded = size_t(ceil_div(channels, kPanel)) * kPanel;
-  std::memset(pairs, 0, size_t(ceil_div(taps, 2)) * padded * 2 * sizeof *pairs);
-  for (size_t c = 0; c < size_t(channels); ++c)
-    for (size_t t = 0; t < size_t(taps); ++t) pairs[(t / 2 * padded + c) * 2 + t % 2] = weights[c * size_t(taps) + t];
+static bool is_depthwise(const Window& w) { return w.groups > 1 && w.groups == w.in.channels && w.groups == w.out.channels; }
+
+size_t int8_pairs_size(const Window& window) {
+  const size_t padded = size_t(ceil_div(window.in.channels, kPanel)) * kPanel;
+  return size_t(window.kernel_w) * size_t(ceil_div(window.kernel_h, 2)) * padded * 2;
+}
+
+void int8_pairs(const Window& window, const int8_t* weights, int16_t* pairs) {
+  const size_t padded = size_t(ceil_div(window.in.channels, kPanel)) * kPanel;
+  const int of_column = ceil_div(window.kernel_h, 2);
+  std::memset(pairs, 0, int8_pairs_size(window) * sizeof *pairs);
+  for (int c = 0; c < window.in.channels; ++c) {
+    for (int ky = 0; ky < window.kernel_h; ++ky) {
+      for (int kx = 0; kx < window.kernel_w; ++kx)
+        pairs[(size_t(kx * of_column + ky / 2) * padded + size_t(c)) * 2 + size_t(ky % 2)] = *weights++;
+    }
+  }
+}
+
+int int8_block_count(const Window& window) {
+  return is_depthwise(window) ? ceil_div(window.out.channels, kPanel) : int8_panel_count(window);
+}
+
+void int8_blocks(const Window& window, const Requantize& to, RequantizeBlock* blocks) {
+  const int count = int8_block_count(window), groups = is_depthwise(window) ? 1 : window.groups;
+  for (int p = 0; p < count; ++p) {
+    const PanelPlace place = panel_place(window.out.channels, groups, p);
+    for (int lane = 0; lane < kPanel; ++lane) {
+      const bool real = lane < place.count;
+      const int64_t multiplier = real ? to.multiplier[place.first + lane] : 0;
+      const int shift = real ? to.shift[place.first + lane] : 1;
+      const int64_t bias = real ? to.bias[place.first + lane] : 0;
+      constexpr int64_t kLift = int64_t(1) << 62;
+      blocks[p].add[lane % 2][lane / 2] = bias * multiplier + (int64_t(1) << (shift - 1)) + kLift;
+      blocks[p].multiplier[lane % 2][lane / 2] = multiplier;
+      blocks[p].shift[lane % 2][lane / 2] = shift;
+      blocks[p].less[lane] = int32_t(uint32_t(kLift >> shift)) - to.zero;
+    }
+  }
 }
 
 bool int8_multiplier(double ratio, int32_t* multiplier, int32_t* shift) {
