@@ -157,12 +157,12 @@ def by_squared_error(seen: Histogram, scheme: Scheme) -> tuple[float, float]:
     if scheme == "symmetric" and low < 0 < high:
         largest = max(-low, high)
         best = min(parts, key=lambda part: error(-part * largest, part * largest))
-        return max(low, -best * largest), min(high, best * largest)
+        return max(low, -float(best) * largest), min(high, float(best) * largest)
     for _ in range(2 if low < 0 < high else 1):
         if high > 0:
-            high = min((seen.high * part for part in parts), key=lambda end: error(low, end))
+            high = min((seen.high * float(part) for part in parts), key=lambda end: error(low, end))
         if low < 0:
-            low = min((seen.low * part for part in parts), key=lambda end: error(end, high))
+            low = min((seen.low * float(part) for part in parts), key=lambda end: error(end, high))
     return low, high
 
 
