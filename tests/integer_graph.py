@@ -202,7 +202,9 @@ def float_op(op: Op, x: list[Tensor]) -> Tensor:
 def dense(op: Op) -> Tensor:
     weight, scale, _ = op.weights
     assert weight is not None and not isinstance(weight.form, Sign)
-    return weight.values if scale is None else weight.values * scale.values.reshape(-1, *[1] * (weight.values.dim() - 1))
+    return (
+        weight.values if scale is None else weight.values * scale.values.reshape(-1, *[1] * (weight.values.dim() - 1))
+    )
 
 
 def along(vector: Weight | None, like: Tensor) -> Tensor:

@@ -3,8 +3,8 @@
 Folding multiplies the batch-norm's scale into dense weights; weights in any other form keep their values and carry the
 scale as a vector beside the bias, because scaled filters would no longer share one codebook.
 
-Values behind a :class:`~camfit.layers.Quantize` are bytes. Layers with integer weights, additions and global averages that
-lie between bytes become integer ops; layers that only move values take bytes as they are; ``quantize`` and
+Values behind a :class:`~camfit.layers.Quantize` are bytes. Layers with integer weights, additions and global averages
+that lie between bytes become integer ops; layers that only move values take bytes as they are; ``quantize`` and
 ``dequantize`` stand wherever bytes meet a float op.
 """
 
@@ -201,7 +201,7 @@ class _Lowering:
         inputs = [self.values[name] for name in node.inputs]
         sources = [self.bytes[value] for value in inputs if value in self.bytes]
         target = self._target(last)
-        if len(sources) == 2 and target is not None and addition_fits(*sources, target[0]):
+        if len(sources) == 2 and target is not None and addition_fits(sources[0], sources[1], target[0]):
             made, readers = target
             self._emit(Op("int8_add", node.name, inputs, [code, *made.attributes]), self._fuse(readers), made)
         else:

@@ -172,7 +172,10 @@ class _Writer:
     def _bytes(self, x: str, output: str, attributes: list[int]) -> None:
         """x through bytes and back; the last two attributes are scale and zero point."""
         scale, zero = float_of(attributes[-2]), attributes[-1]
-        constants = [self._scalar(f"{output}.step", scale), self._integers(f"{output}.zero", torch.tensor(zero), np.uint8)]
+        constants = [
+            self._scalar(f"{output}.step", scale),
+            self._integers(f"{output}.zero", torch.tensor(zero), np.uint8),
+        ]
         self._node("QuantizeLinear", [x, *constants], f"{output}.bytes")
         self._node("DequantizeLinear", [f"{output}.bytes", *constants], output)
         self.bytes[output] = scale, zero

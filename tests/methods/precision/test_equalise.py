@@ -61,7 +61,9 @@ def test_through_shuffles_pools_flatten_and_groups() -> None:
     assert neighbours(network) == [("first", "depthwise"), ("depthwise", "grouped"), ("grouped", "fc")]
     with torch.no_grad():
         for layer in network.weighted().values():
-            stored_of(layer).mul_(torch.logspace(-2, 2, len(stored_of(layer))).reshape(-1, *[1] * (stored_of(layer).dim() - 1)))
+            stored_of(layer).mul_(
+                torch.logspace(-2, 2, len(stored_of(layer))).reshape(-1, *[1] * (stored_of(layer).dim() - 1))
+            )
     done, x = equalise(network), inputs(network, 1)
     torch.testing.assert_close(done(x), network(x), rtol=1e-9, atol=1e-9)
 
@@ -90,4 +92,6 @@ def test_pruned_weights_stay_pruned_and_dead_channels_unscaled() -> None:
     attach(network.layer("one"), Masked(torch.tensor([[False, True], [True, True]])), weight_of(network.layer("one")))
     done = equalise(network)
     # The pruned 8 has no say: channel 0 reaches 2 and 2 already; nobody reads channel 1.
-    assert weight_of(done.layer("one")).tolist() == [[0, 2], [3, 3]] and weight_of(done.layer("two")).tolist() == [[2, 0]]
+    assert weight_of(done.layer("one")).tolist() == [[0, 2], [3, 3]] and weight_of(done.layer("two")).tolist() == [
+        [2, 0]
+    ]

@@ -6,9 +6,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from camfit.layers import Quantize
 from camfit.methods.precision.calibration import batches
 from camfit.methods.precision.folding import Weighted
-from camfit.layers import Quantize
 from camfit.network import INPUT, Network
 
 

@@ -44,7 +44,7 @@ def steps(low: float, high: float, scheme: Scheme) -> Steps:
         scale, zero = max(-low, high) / 127, 128
     else:
         scale = (high - low) / 255
-        zero = int(math.floor(-low / scale + 0.5)) if scale > 0 else 0
+        zero = math.floor(-low / scale + 0.5) if scale > 0 else 0
     # The file holds scales from 1e-18 on; a value that is always 0 may have any.
     return Steps(float(np.float32(scale)), zero) if scale > 1e-15 else Steps(1.0, 0)
 

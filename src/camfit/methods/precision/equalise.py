@@ -22,7 +22,7 @@ _BETWEEN = (nn.ReLU, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Dropou
 
 @dataclass(frozen=True)
 class Pair:
-    """A layer and the one that alone reads it; ``channels[j]`` is the first's output channel at the second's input j."""
+    """A layer and the one that alone reads it; ``channels[j]``: the first's channel at the second's input j."""
 
     first: str
     second: str

@@ -16,7 +16,7 @@ Weighted = nn.Conv2d | nn.Linear
 
 
 def foldable(network: Network, paths: Collection[str]) -> dict[str, str]:
-    """Batch-norm by the layer that takes it in: behind every call of the one stands one of the other and nothing else."""
+    """Batch-norm by the layer that takes it in: behind every call of the one stands one of the other, alone."""
     found: dict[str, str] = {}
     for path in paths:
         calls = network.calls(path)

@@ -48,7 +48,7 @@ class Int8:
     Attributes:
         weights: one scale per output ``channel``, or per ``tensor``.
         weight_bits: 2 to 8; 7 keeps 16-bit sums of x86 without VNNI from saturating in other runtimes.
-        activations: ``affine``, or ``symmetric``: zero point 128 for signed values, 0 for those that are never negative.
+        activations: ``affine``, or ``symmetric``: zero point 128 for signed values, 0 for others.
         calibration: range of the values: ``min-max``, ``percentile``, ``mse`` (least squared error; weights too) or
             ``entropy`` (least divergence).
         percentile: of the values that the percentile rule keeps at each end.
@@ -170,9 +170,7 @@ class Int8:
         return {name: found[name] for name in (INPUT, *(node.name for node in network.nodes)) if name in found}
 
     @torch.no_grad()
-    def _weight_scale(
-        self, network: Network, path: str, placement: Placement, bytes_of: dict[str, Steps]
-    ) -> Tensor:
+    def _weight_scale(self, network: Network, path: str, placement: Placement, bytes_of: dict[str, Steps]) -> Tensor:
         """One scale for each output channel [cout]."""
         layer = network.layer(path)
         rows = weight_of(layer).flatten(1)
@@ -219,7 +217,7 @@ ENTRY = Entry(
     row="NP4",
     name=_NAME,
     family="precision",
-    paper="Jacob, Kligys, Chen, Zhu, Tang, Howard, Adam, Kalenichenko: Quantization and Training of Neural Networks for "
-    "Efficient Integer-Arithmetic-Only Inference. CVPR 2018.",
+    paper="Jacob, Kligys, Chen, Zhu, Tang, Howard, Adam, Kalenichenko: Quantization and Training of Neural Networks "
+    "for Efficient Integer-Arithmetic-Only Inference. CVPR 2018.",
     options=Int8,
 )
