@@ -64,7 +64,7 @@ class Insert:
 
 @dataclass(frozen=True, eq=False)
 class Append:
-    """Put a new one-input layer, called ``name``, behind the call ``after`` (or ``"input"``): all its readers read it."""
+    """Put a new one-input layer, called ``name``, behind the call ``after`` (or ``"input"``): its readers read it."""
 
     after: str
     name: str

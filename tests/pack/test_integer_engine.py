@@ -107,7 +107,7 @@ def test_every_integer_op_is_its_layer_rounded_to_the_nearest_byte(seed: int) ->
             assert np.abs(real(made).numpy() - exact).max() <= 0.75 * made.scale, op
         else:
             # A float result has no rounding but its bias's: half a step of the sums.
-            weight, scale, _ = op.weights
+            _, scale, _ = op.weights
             assert scale is not None
             step = values[op.inputs[0]].scale * scale.values.double().numpy()
             limit = 0.501 * step.reshape(1, -1, *[1] * (exact.ndim - 2)) + 1e-6 * np.abs(exact).max()

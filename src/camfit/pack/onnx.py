@@ -2,8 +2,8 @@
 
 The graph is the lowered one (:mod:`camfit.pack.lower`): batch-norm folded, activations behind their layer, no dropout.
 Weights are written with their dense values, whatever form they live in; integer ops as float ones between pairs of
-QuantizeLinear and DequantizeLinear (QDQ), with 8-bit weights and 32-bit biases, which runtimes turn into their own integer
-kernels. ONNX rounds halves to even, the engine up: a byte may differ by one there.
+QuantizeLinear and DequantizeLinear (QDQ), with 8-bit weights and 32-bit biases, which runtimes turn into their own
+integer kernels. ONNX rounds halves to even, the engine up: a byte may differ by one there.
 """
 
 from __future__ import annotations
