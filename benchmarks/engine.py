@@ -127,7 +127,7 @@ def main() -> int:
     """The command line; 1 for an expected error."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=_SECONDS, help="of timed calls: each engine of each row")
-    parser.add_argument("--isa", nargs="+", choices=("auto", "plain", "avx2", "avx512"), default=["auto"])
+    parser.add_argument("--isa", nargs="+", choices=("auto", "plain", "avx2", "avx512", "neon"), default=["auto"])
     parser.add_argument("--only", default="", metavar="TEXT", help="subjects whose key contains TEXT")
     parser.add_argument("--write", action="store_true", help="save docs/results/engine.md and engine.json")
     parser.add_argument("--render", action="store_true", help="measure nothing; make engine.md anew from engine.json")

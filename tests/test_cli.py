@@ -24,7 +24,7 @@ from camfit import data as datasets
 from camfit.measure import Measurement
 
 Camfit = Callable[..., tiny.Outcome]
-COMMANDS = ("fit", "apply", "info", "run", "measure", "methods", "report", "demo")
+COMMANDS = ("fit", "apply", "info", "run", "measure", "methods", "report", "demo", "export")
 
 
 @pytest.fixture(autouse=True)
@@ -200,6 +200,27 @@ def test_info(result: camfit.Result, run: Camfit) -> None:
     table = run("info", result.file).out
     assert "classes left, right, below" in table
     assert "conv2d" in table
+
+
+def test_export(result: camfit.Result, run: Camfit, tmp_path: Path) -> None:
+    sources = run("export", result.file, "--to", "c", "-o", tmp_path / "c", "--name", "spots", "--json")
+    told = one_object(sources.out)
+    assert sources.status == 0 and told["arena_bytes"] == Engine(result.file).memory["arena_bytes"]
+    assert told["files"] == [str(tmp_path / "c" / name) for name in ("spots_weights.h", "spots.h", "spots.c")]
+    assert all(Path(name).is_file() for name in told["files"])
+    found = run("export", result.file, "--to", "onnx", "-o", tmp_path / "spots.onnx")
+    assert found.status == 0 and f"wrote {tmp_path / 'spots.onnx'}" in found.out and "arena" not in found.out
+
+
+def test_export_refuses(result: camfit.Result, run: Camfit, tmp_path: Path) -> None:
+    assert (
+        run("export", result.file, "--to", "rust", "-o", tmp_path / "x").err
+        == "error: --to 'rust': expected c or onnx\n"
+    )
+    (tmp_path / "model.c").write_text("mine")
+    found = run("export", result.file, "--to", "c", "-o", tmp_path)
+    assert found.status == 2 and "model.c: was not written by camfit export" in found.err
+    assert run("export", result.file, "--to", "c", "-o", tmp_path, "--force").status == 0
 
 
 def test_report_writes_the_page_again(result: camfit.Result, run: Camfit) -> None:

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "bound.h"
-#include "camfit.h"
+#include "engine.h"
 
 namespace nb = nanobind;
 
@@ -67,8 +67,10 @@ class Engine {
       options.isa = CAMFIT_ISA_AVX2;
     } else if (isa == "avx512") {
       options.isa = CAMFIT_ISA_AVX512;
+    } else if (isa == "neon") {
+      options.isa = CAMFIT_ISA_NEON;
     } else if (isa != "auto") {
-      throw nb::value_error(("isa: '" + isa + "', expected 'auto', 'plain', 'avx2' or 'avx512'").c_str());
+      throw nb::value_error(("isa: '" + isa + "', expected 'auto', 'plain', 'avx2', 'avx512' or 'neon'").c_str());
     }
     char why[CAMFIT_ERROR_BYTES];
     camfit_status status;
@@ -139,6 +141,7 @@ class Engine {
     switch (camfit_isa_in_use(engine_)) {
       case CAMFIT_ISA_AVX512: return "avx512";
       case CAMFIT_ISA_AVX2: return "avx2";
+      case CAMFIT_ISA_NEON: return "neon";
       default: return "plain";
     }
   }
@@ -170,6 +173,16 @@ class Engine {
     }
     return result;
   }
+
+  nb::list plan() const {
+    nb::list result;
+    for (uint32_t i = 0; i < engine_->step_count; ++i) {
+      const camfit::Step& step = engine_->steps[i];
+      result.append(nb::make_tuple(step.layer, step.in, step.other, step.out));
+    }
+    return result;
+  }
+  nb::tuple ends() const { return nb::make_tuple(engine_->input_at, engine_->output_at); }
 
   void profile(bool on) {
     nb::gil_scoped_release unlocked;
@@ -221,7 +234,8 @@ void binding::bind_engine(nb::module_& module) {
   nb::class_<Engine>(module, "Engine", "One loaded network. Threads may share it: calls take turns.")
       .def(nb::init<nb::bytes, int, const std::string&, const std::string&>(), nb::arg("file"), nb::arg("threads") = 1,
            nb::arg("mode") = "speed", nb::arg("isa") = "auto",
-           "Loads the bytes of a .camfit file. mode: 'speed' or 'memory'; isa: 'auto', 'plain', 'avx2' or 'avx512'.\n"
+           "Loads the bytes of a .camfit file. mode: 'speed' or 'memory'; isa: 'auto', 'plain', 'avx2', 'avx512' or\n"
+           "'neon'.\n"
            "Raises FileMalformed, FileUnsupported, OutOfMemory (all ValueError) or ValueError for a bad argument.")
       .def("run", &Engine::run, nb::arg("image"),
            "Runs one image [H, W, C] or a batch [N, H, W, C], uint8 or float32 on the raw scale of the data (images:\n"
@@ -233,8 +247,12 @@ void binding::bind_engine(nb::module_& module) {
       .def_prop_ro("output_shape", &Engine::output_shape, "(height, width, channels); a vector is (1, 1, channels)")
       .def_prop_ro("memory", &Engine::memory,
                    "Bytes: weights_bytes, arena_bytes, scratch_bytes, total_bytes, load_peak_bytes.")
-      .def_prop_ro("isa", &Engine::isa, "'avx512', 'avx2' or 'plain': the kernels in use.")
+      .def_prop_ro("isa", &Engine::isa, "'avx512', 'avx2', 'neon' or 'plain': the kernels in use.")
       .def_prop_ro("info", &Engine::info, "The INFO section: JSON text.")
       .def_prop_ro("layers", &Engine::layers,
-                   "Dicts in execution order: name, op, form, stored_bytes, params, macs, ns (last profiled run).");
+                   "Dicts in execution order: name, op, form, stored_bytes, params, macs, ns (last profiled run).")
+      .def_prop_ro("plan", &Engine::plan,
+                   "The steps of a run in order, several or none a layer: (layer, in, other, out), where the last three\n"
+                   "are bytes from the start of the arena. What `other` is hangs on the op (engine/src/prepare.cpp).")
+      .def_prop_ro("ends", &Engine::ends, "(input, output): where they lie in the arena, in bytes.");
 }

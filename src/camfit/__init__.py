@@ -15,6 +15,7 @@ The same walk by hand: ``trace`` a model to a :class:`Network`, let methods make
 from camfit.budget import Budget
 from camfit.engine import Engine
 from camfit.errors import CamfitError
+from camfit.export import export_c, export_onnx
 from camfit.fit import Result, apply, fit
 from camfit.measure import Measurement, measure
 from camfit.network import Network
@@ -35,6 +36,8 @@ __all__ = [
     "Rewrite",
     "Train",
     "apply",
+    "export_c",
+    "export_onnx",
     "fit",
     "measure",
     "pack",

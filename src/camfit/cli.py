@@ -37,7 +37,7 @@ from camfit.arguments import (
 from camfit.data import Dataset
 from camfit.data.image import read_image
 from camfit.engine import Engine
-from camfit.errors import BudgetError, CamfitError, DataError, RecipeError
+from camfit.errors import BudgetError, CamfitError, DataError, ExportError, RecipeError
 from camfit.fit import Result
 from camfit.measure import measure
 from camfit.tasks import classification
@@ -218,6 +218,39 @@ def measure_command(
         terminal.print_json(msgspec.to_builtins(found_figures))
     else:
         terminal.show_measurement(f"{file} on the {split} images of {data}", found_figures)
+
+
+@app.command()
+def export(
+    file: FileArgument,
+    to: Annotated[str, typer.Option("--to", help="c: sources for firmware; onnx: one ONNX file", metavar="FORMAT")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Directory for c, file for onnx; made if missing", metavar="PATH")
+    ],
+    name: Annotated[
+        str, typer.Option("--name", help="With c: name of the files and prefix of the functions", metavar="NAME")
+    ] = "model",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files that camfit has not written")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a packed file as C sources for firmware, or as an ONNX model.
+
+    The sources (NAME.h, NAME.c, NAME_weights.h) need no library and no heap: weights stay in their compressed form as
+    constants, activations live in one static array, and outputs are those of the engine's plain kernels, bit for bit.
+    An ONNX model holds the same network with dense float weights, the normalisation of the input included.
+
+    Example: camfit export runs/demo/model.camfit --to c -o firmware --name digits
+    """
+    if to == "c":
+        exported = camfit.export_c(file, out, name=name, force=force)
+    elif to == "onnx":
+        exported = camfit.export_onnx(file, out, force=force)
+    else:
+        raise ExportError(f"--to {to!r}: expected c or onnx")
+    if as_json:
+        terminal.print_json(terminal.export_json(exported))
+    else:
+        terminal.show_export(exported)
 
 
 @app.command()

@@ -12,7 +12,7 @@ from camfit import _native
 from camfit.errors import FileError
 
 Mode = Literal["speed", "memory"]
-Isa = Literal["auto", "plain", "avx2", "avx512"]
+Isa = Literal["auto", "plain", "avx2", "avx512", "neon"]
 
 
 class Engine:
@@ -81,6 +81,19 @@ class Engine:
     def layers(self) -> list[dict[str, Any]]:
         """Layers in execution order: name, op, form, stored_bytes, params, macs, ns (of the last profiled run)."""
         return list(self._engine.layers)
+
+    @property
+    def plan(self) -> list[tuple[int, int, int, int]]:
+        """The steps of a run in order, several or none a layer: (layer, in, other, out), places in the arena in bytes.
+
+        ``other`` is the second input of a sum, or what goes along with packed signs (engine/src/prepare.cpp).
+        """
+        return list(self._engine.plan)
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """Where the network's input and output lie in the arena, in bytes."""
+        return self._engine.ends
 
     def run(self, images: np.ndarray) -> np.ndarray:
         """Outputs float32 for raw images.

@@ -35,3 +35,7 @@ class RunError(CamfitError):
 
 class FileError(CamfitError):
     """A .camfit file cannot be read or run by this engine."""
+
+
+class ExportError(CamfitError):
+    """A packed network cannot be written in another format, or would overwrite somebody else's file."""

@@ -19,6 +19,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from camfit.engine import Engine
+from camfit.export import Exported
 from camfit.fit import Limit, Result
 from camfit.measure import Measurement
 from camfit.method import Entry
@@ -154,6 +155,29 @@ def show_info(file: Path, engine: Engine) -> None:
 
 def _layers(engine: Engine) -> list[dict[str, Any]]:
     return [{key: value for key, value in layer.items() if key != "ns"} for layer in engine.layers]
+
+
+def export_json(exported: Exported) -> dict[str, Any]:
+    """An export as JSON."""
+    return {
+        "files": [str(path) for path in exported.files],
+        "weight_bytes": exported.weight_bytes,
+        "arena_bytes": exported.arena_bytes,
+        "layers": exported.layers,
+    }
+
+
+def show_export(exported: Exported) -> None:
+    """Where the files are, and the bytes of constants and arena."""
+    table = _table("layer", Column("bytes of weights", justify="right"))
+    for name, size in exported.layers.items():
+        if size:
+            table.add_row(name, f"{size:,}")
+    _console().print(table)
+    arena = f", arena {exported.arena_bytes:,} bytes" if exported.arena_bytes else ""
+    line(f"weights {exported.weight_bytes:,} bytes{arena}")
+    for path in exported.files:
+        line(f"wrote {path}")
 
 
 # -- the catalogue ---------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Network -> ONNX model, so that other runtimes can be compared on the very graph that the engine runs.
+"""Network or packed file -> ONNX model: for other runtimes, on the very graph that the engine runs.
 
 The graph is the lowered one (:mod:`camfit.pack.lower`): batch-norm folded, activations behind their layer, no dropout.
 Weights are written with their dense values, whatever form they live in; integer ops as float ones between pairs of
@@ -8,6 +8,7 @@ integer kernels. ONNX rounds halves to even, the engine up: a byte may differ by
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from camfit.forms import Sign
 from camfit.network import Network
 from camfit.pack.integer import float_bits, float_of
 from camfit.pack.lower import Op, lower
+from camfit.pack.read import Contents
 
 if TYPE_CHECKING:  # onnx is an extra: imported where a model is written
     from onnx import NodeProto, TensorProto
@@ -31,6 +33,17 @@ _IR_VERSION = 8  # the one that came with opset 17
 _RELU, _RELU6 = 1, 2
 # Ops that give bytes where they take bytes.
 _MOVING = ("max_pool", "avg_pool", "concat", "activation", "channel_shuffle", "flatten")
+_OF_IMAGES = (
+    "conv2d",
+    "binary_conv2d",
+    "int8_conv2d",
+    "max_pool",
+    "avg_pool",
+    "global_avg_pool",
+    "int8_global_avg_pool",
+    "channel_shuffle",
+)
+_OF_VECTORS = ("linear", "binary_linear", "int8_linear", "softmax")
 _SIGN_CONSTANTS = (("one", 1.0), ("minus_one", -1.0), ("zero", 0.0))
 
 
@@ -47,44 +60,103 @@ def to_onnx(network: Network) -> bytes:
     Raises:
         ModelError: the package ``onnx`` is missing, or a layer has no op in a packed file either.
     """
-    try:
-        from onnx import TensorProto, helper
-    except ImportError as error:
-        raise ModelError(f'writing ONNX needs the package onnx ({error}); pip install "camfit[bench]"') from error
+    _require_onnx()
     ops = lower(network)
     shapes = network.shapes()
-    writer = _Writer(len(shapes["input"]))
-    for number, op in enumerate(ops, 1):
-        # Behind an op that fused others stands the last of them, of the same shape.
-        writer.write(op, "output" if number == len(ops) else f"value{number}", shapes.get(op.name, ()))
-    graph = helper.make_graph(
-        writer.nodes,
-        "camfit",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", *network.input_shape])],
-        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["N", *shapes[network.nodes[-1].name]])],
-        writer.constants,
-    )
-    model = helper.make_model(
-        graph, producer_name="camfit", ir_version=_IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)]
-    )
-    data: bytes = model.SerializeToString()
-    return data
+    writer = _Writer("input", len(shapes["input"]))
+    # Behind an op that fused others stands the last of them, of the same shape; dequantize has no node, and needs none.
+    writer.write_all(ops, [shapes.get(op.name, ()) for op in ops])
+    return writer.model(network.input_shape, shapes[network.nodes[-1].name])
+
+
+def contents_to_onnx(contents: Contents) -> bytes:
+    """Writes a packed file's network as an ONNX model (opset 17), the normalisation of its input included.
+
+    Returns:
+        A serialised ``ModelProto``. Its input is called ``input`` and takes images on the raw scale of the data,
+        float32 [N, C, H, W] (or vectors [N, F]); its output is called ``output``. N is free. The metadata hold the
+        file's INFO.
+
+    Raises:
+        ModelError: the package ``onnx`` is missing.
+    """
+    _require_onnx()
+    shapes = [(channels, height, width) for height, width, channels in contents.shapes]
+    # A file does not tell a vector from an image of one pixel.
+    rank = 1 if shapes[0][1:] == (1, 1) else 3
+    writer = _Writer("normalised", rank)
+    writer.normalise(contents.scale, contents.shift)
+    writer.write_all(contents.ops, shapes[1:])
+    output_rank = writer.ranks["output"]
+    metadata = {"camfit": json.dumps(contents.info, sort_keys=True, ensure_ascii=False)}
+    return writer.model(shapes[0][:rank], shapes[-1][:output_rank], metadata)
+
+
+def _require_onnx() -> None:
+    try:
+        import onnx  # noqa: F401
+    except ImportError as error:
+        raise ModelError(f'writing ONNX needs the package onnx ({error}); pip install "camfit[bench]"') from error
 
 
 class _Writer:
-    """Turns lowered ops into ONNX nodes, one or a few each. ``rank`` is 3 where the input is an image, else 1."""
+    """Turns lowered ops into ONNX nodes, one or a few each.
 
-    def __init__(self, rank: int) -> None:
-        self.ranks = {"input": rank}
-        self.names = ["input"]
+    ``first`` is the value that the ops call 0, of rank 3 where it is an image, else 1 (the batch is not counted).
+    """
+
+    def __init__(self, first: str, rank: int) -> None:
+        self.ranks = {first: rank}
+        self.names = [first]
         # Scale and zero point of the values that are bytes in the engine.
         self.bytes: dict[str, tuple[float, int]] = {}
         self.nodes: list[NodeProto] = []
         self.constants: list[TensorProto] = []
 
+    def model(
+        self, input_shape: Sequence[int], output_shape: Sequence[int], metadata: dict[str, str] | None = None
+    ) -> bytes:
+        """The serialised model of what has been written."""
+        from onnx import TensorProto, helper
+
+        graph = helper.make_graph(
+            self.nodes,
+            "camfit",
+            [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", *input_shape])],
+            [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["N", *output_shape])],
+            self.constants,
+        )
+        model = helper.make_model(
+            graph, producer_name="camfit", ir_version=_IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)]
+        )
+        helper.set_model_props(model, metadata or {})
+        data: bytes = model.SerializeToString()
+        return data
+
+    def normalise(self, scale: Sequence[float], shift: Sequence[float]) -> None:
+        """Appends the way from ``input`` to the value 0."""
+        rank = self.ranks[self.names[0]]
+        constants = [
+            self._constant(f"input.{name}", _along(torch.tensor(values), rank))
+            for name, values in (("scale", scale), ("shift", shift))
+        ]
+        self._node("Mul", ["input", constants[0]], "input.scaled")
+        self._node("Add", ["input.scaled", constants[1]], self.names[0])
+
+    def write_all(self, ops: Sequence[Op], shapes: Sequence[tuple[int, ...]]) -> None:
+        """Appends all ops of a network; ``shapes`` are those of their values, channels first."""
+        for number, (op, shape) in enumerate(zip(ops, shapes, strict=True), 1):
+            self.write(op, "output" if number == len(ops) else f"value{number}", shape)
+
     def write(self, op: Op, output: str, shape: tuple[int, ...]) -> None:
         """Appends the op; its value is called ``output`` and has this shape."""
         inputs = [self.names[number] for number in op.inputs]
+        if op.op in _OF_IMAGES:
+            inputs = [self._with_rank(name, 3) for name in inputs]
+        elif op.op in _OF_VECTORS:
+            inputs = [self._with_rank(name, 1) for name in inputs]
+        elif len({self.ranks[name] for name in inputs}) > 1:
+            inputs = [self._with_rank(name, 3) for name in inputs]
         rank = 1 if op.op == "flatten" else self.ranks[inputs[0]]
         source = self.bytes.get(inputs[0])
         if op.op == "quantize":
@@ -220,9 +292,15 @@ class _Writer:
         return f"{output}.k"
 
     def _affine(self, op: Op, x: str, output: str, rank: int) -> None:
-        vectors = [self._constant(f"{output}.{w.role}", _along(w.values, rank)) for w in op.weights if w is not None]
-        self._node("Mul", [x, vectors[0]], f"{output}.scaled")
-        self._activated("Add", [f"{output}.scaled", vectors[1]], output, op.attributes[0])
+        scale, bias = op.weights
+        if scale is not None:
+            self._node("Mul", [x, self._constant(f"{output}.scale", _along(scale.values, rank))], f"{output}.scaled")
+            x = f"{output}.scaled"
+        if bias is None:
+            self._activation(x, output, op.attributes[0])
+        else:
+            shift = self._constant(f"{output}.bias", _along(bias.values, rank))
+            self._activated("Add", [x, shift], output, op.attributes[0])
 
     # -- others ------------------------------------------------------------------------------------------------
 
@@ -241,6 +319,21 @@ class _Writer:
         self._node("Reshape", [x, split], f"{output}.split")
         self._node("Transpose", [f"{output}.split"], f"{output}.swapped", {"perm": [0, 2, 1, 3, 4]})
         self._node("Reshape", [f"{output}.swapped", joined], output)
+
+    def _with_rank(self, name: str, rank: int) -> str:
+        """The value as an image, or as a vector; an image of one pixel may be either to the engine."""
+        if self.ranks[name] == rank:
+            return name
+        other = f"{name}.as_image" if rank == 3 else f"{name}.as_vector"
+        if other not in self.ranks:
+            self.ranks[other] = rank
+            if name in self.bytes:
+                self.bytes[other] = self.bytes[name]
+            if rank == 3:
+                self._node("Reshape", [name, self._shape(f"{other}.shape", [0, -1, 1, 1])], other)
+            else:
+                self._node("Flatten", [name], other, {"axis": 1})
+        return other
 
     def _activated(
         self, kind: str, inputs: Sequence[str], output: str, code: int, attributes: Attributes | None = None

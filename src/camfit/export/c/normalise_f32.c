@@ -1,0 +1,8 @@
+#include <stdint.h>
+
+static void normalise_f32(int32_t pixels, int32_t channels, const float *scale, const float *shift, const float *in,
+                          float *out) {
+  int32_t p, c;
+  for (p = 0; p < pixels; ++p)
+    for (c = 0; c < channels; ++c) *out++ = *in++ * scale[c] + shift[c];
+}

@@ -1,0 +1,14 @@
+#include <stdint.h>
+
+/* The outputs first..last-1 along one axis that a tap reads real pixels for: output i reads input i * stride + origin. */
+typedef struct {
+  int32_t first, last;
+} range;
+
+static range output_range(int32_t origin, int32_t stride, int32_t in, int32_t out) {
+  range r = {0, 0};
+  if (origin < 0) r.first = (-origin + stride - 1) / stride;
+  if (origin < in) r.last = (in - 1 - origin) / stride + 1;
+  if (r.last > out) r.last = out;
+  return r;
+}
