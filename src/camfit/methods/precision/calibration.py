@@ -34,17 +34,24 @@ class Steps:
     zero: int
 
 
-def steps(low: float, high: float, scheme: Scheme) -> Steps:
+def power_of_two(scale: float) -> float:
+    """The least power of two that is not below ``scale``, above 0."""
+    mantissa, exponent = math.frexp(scale)
+    return math.ldexp(1.0, exponent - 1 if mantissa == 0.5 else exponent)
+
+
+def steps(low: float, high: float, scheme: Scheme, powers_of_two: bool = False) -> Steps:
     """The steps that cover low..high and hold 0 exactly.
 
     affine: 255 steps between the two; symmetric: zero point 128 and ±127 steps, or 0 and 255 where nothing is negative.
+    ``powers_of_two``: the step is the next such one.
     """
     low, high = min(low, 0.0), max(high, 0.0)
-    if scheme == "symmetric" and low < 0:
-        scale, zero = max(-low, high) / 127, 128
-    else:
-        scale = (high - low) / 255
-        zero = math.floor(-low / scale + 0.5) if scale > 0 else 0
+    signed = scheme == "symmetric" and low < 0
+    scale = max(-low, high) / 127 if signed else (high - low) / 255
+    if powers_of_two and scale > 0:
+        scale = power_of_two(scale)
+    zero = 128 if signed else math.floor(-low / scale + 0.5) if scale > 0 else 0
     # The file holds scales from 1e-18 on; a value that is always 0 may have any.
     return Steps(float(np.float32(scale)), zero) if scale > 1e-15 else Steps(1.0, 0)
 

@@ -8,6 +8,7 @@ batch-norm is folded, and the scales stay as they were calibrated.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -19,7 +20,7 @@ from camfit.forms import Integer, Masked, form_of, stored_of, weight_of
 from camfit.layers import BinaryConv2d, BinaryLinear, Quantize
 from camfit.method import Calibration, Entry
 from camfit.methods.precision.bias_correction import corrected
-from camfit.methods.precision.calibration import Histogram, Rule, Scheme, Steps, clipped, observe, steps
+from camfit.methods.precision.calibration import Histogram, Rule, Scheme, Steps, clipped, observe, power_of_two, steps
 from camfit.methods.precision.equalise import equalised
 from camfit.methods.precision.folding import Weighted, foldable, folded, rebuilt, replacements
 from camfit.methods.precision.placement import Placement
@@ -54,6 +55,8 @@ class Int8:
         percentile: of the values that the percentile rule keeps at each end.
         equalise: cross-layer equalisation first (Nagel et al., ICCV 2019); of use where scales are per tensor.
         bias_correction: takes the mean error of each output channel out of the bias (Nagel et al., ICCV 2019).
+        powers_of_two: scales are powers of two, so that shifts take the place of multiplications; biases are whole
+            numbers of steps (see ``fixed-point``).
         keep: layers that stay float, by path.
         images: calibration images to look at, at most.
     """
@@ -65,6 +68,7 @@ class Int8:
     percentile: float = 99.99
     equalise: bool = False
     bias_correction: bool = True
+    powers_of_two: bool = False
     keep: tuple[str, ...] = ()
     images: int = 128
 
@@ -99,8 +103,9 @@ class Int8:
         bytes_of = self._steps(exact, placement, inputs)
         edits = [*float_edits]
         notes: dict[str, dict[str, float | int | str]] = {}
+        scales: dict[str, Tensor] = {}
         for path in paths:
-            scale = self._weight_scale(exact, path, placement, bytes_of)
+            scale = scales[path] = self._weight_scale(exact, path, placement, bytes_of)
             edits.append(Constrain(path, Integer(scale, self.weight_bits)))
             notes[path] = _figures(exact.layer(path), scale, self.weight_bits)
         taken = {*exact.layer_paths(), *(node.name for node in exact.nodes)}
@@ -114,6 +119,13 @@ class Int8:
             once = tuple(path for path in paths if len(exact.calls(path)) == 1)
             rounded = apply(work, Plan(_NAME, tuple(edits)))
             biases = corrected(exact, rounded, once, inputs)
+        else:
+            biases = {path: bias.detach() for path in paths if isinstance(bias := exact.layer(path).bias, Tensor)}
+        if self.powers_of_two:
+            for path in biases:
+                step = scales[path] * self._input_step(exact, path, placement, bytes_of)
+                biases[path] = step * torch.floor(biases[path] / step + 0.5)
+        if self.bias_correction or self.powers_of_two:
             edits += [SetValues(f"{path}.bias", values) for path, values in biases.items()]
         reason = f"int{self.weight_bits} weights per {self.weights} and {self.activations} bytes ({self.calibration})"
         return Plan(_NAME, tuple(edits), f"{reason} in {len(paths)} of {len(layers)} layers", notes)
@@ -165,9 +177,16 @@ class Int8:
                 if not seen[name].finite:
                     raise PlanError(f"{_NAME}: the value {name!r} is not finite on the calibration images, or has none")
                 joined.merge(seen[name])
-            common = steps(*clipped(joined, self.calibration, self.activations, self.percentile), self.activations)
+            ends = clipped(joined, self.calibration, self.activations, self.percentile)
+            common = steps(*ends, self.activations, self.powers_of_two)
             found |= dict.fromkeys(group, common)
         return {name: found[name] for name in (INPUT, *(node.name for node in network.nodes)) if name in found}
+
+    @staticmethod
+    def _input_step(network: Network, path: str, placement: Placement, bytes_of: dict[str, Steps]) -> float:
+        """The smallest step of the values that a layer reads."""
+        sources = [source for call in network.calls(path) for source in placement.origins[call.inputs[0]]]
+        return min(bytes_of[source].scale for source in sources)
 
     @torch.no_grad()
     def _weight_scale(self, network: Network, path: str, placement: Placement, bytes_of: dict[str, Steps]) -> Tensor:
@@ -177,19 +196,24 @@ class Int8:
         rows = rows.reshape(1, -1) if self.weights == "tensor" else rows
         limit = 2 ** (self.weight_bits - 1) - 1
         scale = rows.abs().amax(1) / limit
+        if self.powers_of_two:
+            scale = torch.tensor([power_of_two(value) if value > 0 else 0.0 for value in scale.tolist()])
         if self.calibration == "mse":
-            scale = _least_squares(rows, scale, limit, 1.6 / self.weight_bits)
+            # Below a power of two the next candidate is its half.
+            parts = (1.0, 0.5) if self.powers_of_two else torch.linspace(1, 1 - 1.6 / self.weight_bits, 9).tolist()
+            scale = _least_squares(rows, scale, limit, parts)
         scale = scale.expand(weight_of(layer).shape[0]).clone()
         if isinstance(layer.bias, Tensor):
-            sources = [source for call in network.calls(path) for source in placement.origins[call.inputs[0]]]
-            smallest = min(bytes_of[source].scale for source in sources)
-            scale = torch.maximum(scale, layer.bias.abs() / (smallest * _BIAS_STEPS))
+            least = layer.bias.abs() / (self._input_step(network, path, placement, bytes_of) * _BIAS_STEPS)
+            while self.powers_of_two and bool((scale < least).any()):
+                scale = torch.where(scale < least, 2 * scale.clamp_min(torch.finfo(torch.float32).tiny), scale)
+            scale = torch.maximum(scale, least)
         return torch.where(scale > torch.finfo(torch.float32).tiny, scale, 1.0).float()
 
 
-def _least_squares(rows: Tensor, scale: Tensor, limit: int, depth: float) -> Tensor:
-    """Of nine scales of each row, from ``scale`` down by ``depth`` of it, the one of least squared error."""
-    parts = torch.linspace(1, 1 - depth, 9, dtype=scale.dtype)
+def _least_squares(rows: Tensor, scale: Tensor, limit: int, fractions: Sequence[float]) -> Tensor:
+    """Of these fractions of each row's ``scale``, the one of least squared error."""
+    parts = torch.tensor(fractions, dtype=scale.dtype)
     errors = scale.new_zeros(len(parts), len(rows))
     for number, part in enumerate(parts):
         candidates = (scale * part).clamp_min(torch.finfo(torch.float32).tiny)[:, None]
