@@ -241,7 +241,7 @@ ENTRY = Entry(
     row="NP4",
     name=_NAME,
     family="precision",
-    paper="Jacob, Kligys, Chen, Zhu, Tang, Howard, Adam, Kalenichenko: Quantization and Training of Neural Networks "
-    "for Efficient Integer-Arithmetic-Only Inference. CVPR 2018.",
+    paper="Jacob, Kligys, Chen, Zhu, Tang et al.: Quantization and Training of Neural Networks for Efficient "
+    "Integer-Arithmetic-Only Inference. CVPR 2018.",
     options=Int8,
 )
