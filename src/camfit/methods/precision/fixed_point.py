@@ -12,6 +12,8 @@ from camfit.methods.precision.int8 import Granularity, Int8
 from camfit.network import Network
 from camfit.plan import Plan
 
+_NAME = "fixed-point"
+
 
 @dataclass(frozen=True)
 class FixedPoint:
@@ -48,8 +50,7 @@ class FixedPoint:
         Raises:
             PlanError: no layer can take integer weights, or the network holds bytes already.
         """
-        plan = self._integers().plan(network, calibration)
-        return Plan("fixed-point", plan.edits, f"{plan.reason}, scales are powers of two", plan.notes)
+        return self._integers().planned(network, calibration, _NAME)
 
     def _integers(self) -> Int8:
         return Int8(
@@ -67,7 +68,7 @@ class FixedPoint:
 
 ENTRY = Entry(
     row="NP5",
-    name="fixed-point",
+    name=_NAME,
     family="precision",
     paper="Mamalet, Roux, Garcia: Real-Time Video Convolutional Face Finder on Embedded Platforms. EURASIP Journal on "
     "Embedded Systems 2007.",

@@ -93,14 +93,18 @@ class Int8:
         Raises:
             PlanError: no layer can take integer weights, or the network holds bytes already.
         """
-        layers = weighted_layers(network, _NAME, self.keep)
-        paths = self._paths(network, layers)
+        return self.planned(network, calibration, _NAME)
+
+    def planned(self, network: Network, calibration: Calibration, method: str) -> Plan:
+        """The plan in the name of a method that is this one with some of its options."""
+        layers = weighted_layers(network, method, self.keep)
+        paths = self._paths(network, layers, method)
         inputs = calibration.inputs[: self.images]
         work = network.clone().eval()
-        float_edits = self._float_edits(work, paths)
-        exact = apply(work, Plan(_NAME, float_edits))
+        float_edits = self._float_edits(work, paths, method)
+        exact = apply(work, Plan(method, float_edits))
         placement = Placement(exact, paths)
-        bytes_of = self._steps(exact, placement, inputs)
+        bytes_of = self._steps(exact, placement, inputs, method)
         edits = [*float_edits]
         notes: dict[str, dict[str, float | int | str]] = {}
         scales: dict[str, Tensor] = {}
@@ -117,7 +121,7 @@ class Int8:
             edits.append(Append(name, new, Quantize(found.scale, found.zero)))
         if self.bias_correction:
             once = tuple(path for path in paths if len(exact.calls(path)) == 1)
-            rounded = apply(work, Plan(_NAME, tuple(edits)))
+            rounded = apply(work, Plan(method, tuple(edits)))
             biases = corrected(exact, rounded, once, inputs)
         else:
             biases = {path: bias.detach() for path in paths if isinstance(bias := exact.layer(path).bias, Tensor)}
@@ -128,13 +132,18 @@ class Int8:
         if self.bias_correction or self.powers_of_two:
             edits += [SetValues(f"{path}.bias", values) for path, values in biases.items()]
         reason = f"int{self.weight_bits} weights per {self.weights} and {self.activations} bytes ({self.calibration})"
-        return Plan(_NAME, tuple(edits), f"{reason} in {len(paths)} of {len(layers)} layers", notes)
+        if self.powers_of_two:
+            reason += " with scales that are powers of two,"
+        return Plan(method, tuple(edits), f"{reason} in {len(paths)} of {len(layers)} layers", notes)
 
-    def _paths(self, network: Network, layers: dict[str, nn.Module]) -> tuple[str, ...]:
+    def _paths(self, network: Network, layers: dict[str, nn.Module], method: str) -> tuple[str, ...]:
         """The layers that get integer weights."""
         for path, layer in network.layers():
             if isinstance(layer, Quantize):
-                raise PlanError(f"{_NAME}: the network holds bytes already (layer {path!r}, by {_NAME})")
+                forms = (form_of(layer) for layer in layers.values())
+                earlier = {form.origin for form in forms if isinstance(form, Integer)}
+                by = ", ".join(sorted(earlier - {""})) or "an earlier edit"
+                raise PlanError(f"{method}: the network holds bytes already (layer {path!r}, by {by})")
         reasons: dict[str, str] = {}
         for path, layer in layers.items():
             form = form_of(layer)
@@ -146,10 +155,10 @@ class Int8:
                 reasons[path] = "is binary"
         if len(reasons) == len(layers):
             why = "; ".join(f"{path!r} {reason}" for path, reason in reasons.items())
-            raise PlanError(f"{_NAME}: no layer can take integer weights: {why or 'there is none'}")
+            raise PlanError(f"{method}: no layer can take integer weights: {why or 'there is none'}")
         return tuple(path for path in layers if path not in reasons)
 
-    def _float_edits(self, network: Network, paths: tuple[str, ...]) -> tuple[Edit, ...]:
+    def _float_edits(self, network: Network, paths: tuple[str, ...], method: str) -> tuple[Edit, ...]:
         """Folding, equalisation, and a bias wherever one will be corrected: the function stays as it is."""
         norms = foldable(network, paths)
         layers: dict[str, Weighted] = {}
@@ -158,7 +167,7 @@ class Int8:
             assert isinstance(layer, Weighted) and isinstance(norm, nn.BatchNorm2d | nn.BatchNorm1d)
             layers[path] = folded(layer, norm)
         if self.equalise:
-            layers |= equalised(apply(network, Plan(_NAME, replacements(network, layers, norms))), paths)
+            layers |= equalised(apply(network, Plan(method, replacements(network, layers, norms))), paths)
         for path in paths if self.bias_correction else ():
             layer = layers.get(path, network.layer(path))
             assert isinstance(layer, Weighted)
@@ -166,7 +175,7 @@ class Int8:
                 layers[path] = rebuilt(layer, stored_of(layer), torch.zeros(weight_of(layer).shape[0]))
         return replacements(network, layers, norms)
 
-    def _steps(self, network: Network, placement: Placement, inputs: Tensor) -> dict[str, Steps]:
+    def _steps(self, network: Network, placement: Placement, inputs: Tensor, method: str) -> dict[str, Steps]:
         """The bytes of every value behind which bytes are made."""
         names = frozenset(name for group in placement.groups for name in group)
         seen = observe(network, inputs, names)
@@ -175,7 +184,9 @@ class Int8:
             joined = Histogram()
             for name in group:
                 if not seen[name].finite:
-                    raise PlanError(f"{_NAME}: the value {name!r} is not finite on the calibration images, or has none")
+                    raise PlanError(
+                        f"{method}: the value {name!r} is not finite on the calibration images, or has none"
+                    )
                 joined.merge(seen[name])
             ends = clipped(joined, self.calibration, self.activations, self.percentile)
             common = steps(*ends, self.activations, self.powers_of_two)
