@@ -32,8 +32,8 @@ const Kernels* avx512_kernels() {
 #endif
 }
 
-// Every 64-bit ARM processor has NEON. Linux says whether it has dot products; elsewhere they are used where the compiler
-// may take them as given.
+// Every 64-bit ARM processor has NEON. Linux says whether it has dot products; elsewhere they are used where the
+// compiler may take them as given.
 const Kernels* neon_kernels() {
 #if defined(__ARM_FEATURE_DOTPROD)
   return neon::kernels(true);

@@ -92,7 +92,7 @@ class NetworkBuilder {
     rest.insert(rest.end(), {weight, 0, vector(cout)});
     return node(op, {in}, rest);
   }
-  // Integer layers. Their output is bytes of a scale and zero point, or floats where the scale is 0; its biases are of about
+  // Integer layers. Their output is bytes of a scale and zero point, or floats where the scale is 0; biases are of up to
   // 32 steps.
   struct Level {
     float scale;
@@ -107,8 +107,8 @@ class NetworkBuilder {
                      uint32_t activation, Level out) {
     const uint32_t pad = size / 2, weight = integers({cout, cin / groups, size, size});
     const uint32_t scale = vector(cout), bias = dense({cout}, 64.0f * out.scale);
-    return node(17, {in}, {cout, size, size, stride, stride, pad, pad, pad, pad, 1, 1, groups, activation, bits(out.scale),
-                           out.zero, weight, scale, bias});
+    return node(17, {in}, {cout, size, size, stride, stride, pad, pad, pad, pad, 1, 1, groups, activation,
+                           bits(out.scale), out.zero, weight, scale, bias});
   }
   uint32_t int8_linear(uint32_t in, uint32_t cin, uint32_t cout, uint32_t activation, Level out) {
     const uint32_t weight = integers({cout, cin}), scale = vector(cout), bias = dense({cout}, 64.0f * out.scale);

@@ -1,5 +1,6 @@
-// The same file gives the same bits on every platform: binary and integer layers with every instruction set, and with the
-// plain set everything but softmax, whose exp is the system's. The sums below were recorded on x86-64 with the plain set.
+// The same file gives the same bits on every platform: binary and integer layers with every instruction set, and with
+// the plain set everything but softmax, whose exp is the system's. The sums below were recorded on x86-64 with the
+// plain set.
 //   portable_test [FILE IMAGE]: also writes the binary network and its first image there.
 #include <cmath>
 #include <cstdio>

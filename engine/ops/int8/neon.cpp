@@ -54,7 +54,8 @@ struct Long {
 }  // namespace
 
 const Int8Kernels int8_kernels =
-    CAMFIT_INT8_TABLE(false, band_scratch, int8_conv2d<Long>, int8_depthwise, int8_linear<Long>, interleave::channel_shuffle);
+    CAMFIT_INT8_TABLE(false, band_scratch, int8_conv2d<Long>, int8_depthwise, int8_linear<Long>,
+                      interleave::channel_shuffle);
 
 }  // namespace neon
 }  // namespace camfit

@@ -41,7 +41,8 @@ struct Dot {
 }  // namespace
 
 const Int8Kernels int8_dot_kernels =
-    CAMFIT_INT8_TABLE(false, band_scratch, int8_conv2d<Dot>, int8_depthwise, int8_linear<Dot>, interleave::channel_shuffle);
+    CAMFIT_INT8_TABLE(false, band_scratch, int8_conv2d<Dot>, int8_depthwise, int8_linear<Dot>,
+                      interleave::channel_shuffle);
 
 }  // namespace neon
 }  // namespace camfit
