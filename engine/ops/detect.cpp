@@ -4,6 +4,10 @@
 #include "avx512.h"
 #include "neon.h"
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
 namespace camfit {
 
 const Kernels* avx2_kernels() {
@@ -28,7 +32,17 @@ const Kernels* avx512_kernels() {
 #endif
 }
 
-// Every 64-bit ARM processor has NEON, so there is nothing to ask.
-const Kernels* neon_kernels() { return neon::kernels(); }
+// Every 64-bit ARM processor has NEON. Linux says whether it has dot products; elsewhere they are used where the
+// compiler may take them as given.
+const Kernels* neon_kernels() {
+#if defined(__ARM_FEATURE_DOTPROD)
+  return neon::kernels(true);
+#elif defined(__aarch64__) && defined(__linux__)
+  constexpr unsigned long kDotProducts = 1ul << 20;  // HWCAP_ASIMDDP
+  return neon::kernels((getauxval(AT_HWCAP) & kDotProducts) != 0);
+#else
+  return neon::kernels(false);
+#endif
+}
 
 }  // namespace camfit

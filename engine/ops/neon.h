@@ -5,7 +5,8 @@
 namespace camfit {
 namespace neon {
 
-const Kernels* kernels();  // nullptr where not compiled for 64-bit ARM
+// nullptr where not compiled for 64-bit ARM; does not look at the processor. `dot_products`: it has SDOT and UDOT.
+const Kernels* kernels(bool dot_products);
 
 }  // namespace neon
 }  // namespace camfit

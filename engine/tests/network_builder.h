@@ -92,6 +92,28 @@ class NetworkBuilder {
     rest.insert(rest.end(), {weight, 0, vector(cout)});
     return node(op, {in}, rest);
   }
+  // Integer layers. Their output is bytes of a scale and zero point, or floats where the scale is 0; biases are of up to
+  // 32 steps.
+  struct Level {
+    float scale;
+    uint32_t zero;
+  };
+  static uint32_t bits(float value) {
+    uint32_t result;
+    std::memcpy(&result, &value, sizeof result);
+    return result;
+  }
+  uint32_t int8_conv(uint32_t in, uint32_t cin, uint32_t cout, uint32_t size, uint32_t stride, uint32_t groups,
+                     uint32_t activation, Level out) {
+    const uint32_t pad = size / 2, weight = integers({cout, cin / groups, size, size});
+    const uint32_t scale = vector(cout), bias = dense({cout}, 64.0f * out.scale);
+    return node(17, {in}, {cout, size, size, stride, stride, pad, pad, pad, pad, 1, 1, groups, activation,
+                           bits(out.scale), out.zero, weight, scale, bias});
+  }
+  uint32_t int8_linear(uint32_t in, uint32_t cin, uint32_t cout, uint32_t activation, Level out) {
+    const uint32_t weight = integers({cout, cin}), scale = vector(cout), bias = dense({cout}, 64.0f * out.scale);
+    return node(18, {in}, {cout, activation, bits(out.scale), out.zero, weight, scale, bias});
+  }
   // op 5 or 6: 2 x 2, stride 2.
   uint32_t pool(uint8_t op, uint32_t in) {
     std::vector<uint32_t> rest = {2, 2, 2, 2, 0, 0, 0, 0};
@@ -105,9 +127,10 @@ class NetworkBuilder {
     for (uint32_t i = 0; i < count; ++i) put_u16(payload, 0x3000 + random_() % 0x800);
     return weight(1, {count}, payload);
   }
-  uint32_t dense(const std::vector<uint32_t>& shape) {
+  // Of -size / 2 to size / 2.
+  uint32_t dense(const std::vector<uint32_t>& shape, float size = 1.0f) {
     Bytes payload;
-    for (size_t i = 0; i < elements(shape); ++i) put_float(payload, value());
+    for (size_t i = 0; i < elements(shape); ++i) put_float(payload, size * value());
     return weight(0, shape, payload);
   }
   uint32_t hashed(const std::vector<uint32_t>& shape, uint32_t buckets) {
@@ -124,6 +147,12 @@ class NetworkBuilder {
     for (size_t i = 0; i < (count + 7) / 8; ++i) payload.push_back(uint8_t(random_()));
     if (count % 8) payload.back() &= uint8_t((1 << count % 8) - 1);
     return weight(4, shape, payload);
+  }
+  // Integers of -127 to 127, all alike.
+  uint32_t integers(const std::vector<uint32_t>& shape) {
+    std::vector<float> values(255);
+    for (size_t i = 0; i < values.size(); ++i) values[i] = float(i) - 127.0f;
+    return weight(2, shape, encode(shape, random_index(shape, 255, 1), values));
   }
   // One weight in `one_in` is kept.
   uint32_t codebook(const std::vector<uint32_t>& shape, uint32_t entries, uint32_t one_in) {

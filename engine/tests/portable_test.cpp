@@ -1,6 +1,8 @@
-// The same file gives the same bits on every platform: binary layers with every instruction set, and with the plain set
-// everything but softmax, whose exp is the system's. The sums below were recorded on x86-64 with the plain set.
+// The same file gives the same bits on every platform: binary and integer layers with every instruction set, and with
+// the plain set everything but softmax, whose exp is the system's. The sums below were recorded on x86-64 with the
+// plain set.
 //   portable_test [FILE IMAGE]: also writes the binary network and its first image there.
+#include <cmath>
 #include <cstdio>
 #include <vector>
 
@@ -16,7 +18,8 @@ using camfit_test::NetworkBuilder;
 struct Sums {
   uint32_t file, output;
 };
-constexpr Sums kBinary = {0xd82a7ae0, 0x047d6607}, kEveryOp = {0xbb40eef2, 0x56cc5d7e};
+constexpr Sums kBinary = {0xd82a7ae0, 0x047d6607}, kIntegers = {0xeb5d2a48, 0x9c754cdd},
+               kEveryOp = {0xbb40eef2, 0x56cc5d7e};
 constexpr int kImages = 4;
 
 // Only what has one result: the first K sums whole numbers, which no order of additions changes, and after it the signs
@@ -39,6 +42,27 @@ NetworkBuilder binary() {
   at = conv(net.node(9, {largest, mean}, {}), 260, 65, 5, 0);              // concat
   at = linear(net.node(12, {at}, {}), 6 * 5 * 65, 100);                    // flatten
   net.node(9, {linear(at, 100, 10), net.node(7, {first}, {})}, {});        // concat, global_avg_pool
+  return net;
+}
+
+// Every integer op. Scales are such that outputs spread over the bytes: each layer's sums grow its input's scale.
+NetworkBuilder integers() {
+  NetworkBuilder net(12, 10, 3, 1.0f, -128.0f);
+  const auto power = [](int exponent) { return std::ldexp(1.0f, exponent); };
+  uint32_t at = net.node(15, {0}, {net.bits(1.0f), 128});  // quantize
+  at = net.int8_conv(at, 3, 40, 3, 1, 1, 1, {power(7), 20});
+  const uint32_t left = net.int8_conv(at, 40, 40, 3, 1, 2, 0, {power(15), 128});
+  const uint32_t right = net.int8_conv(at, 40, 40, 3, 1, 40, 0, {power(13), 128});  // depthwise
+  at = net.node(19, {left, right}, {1, net.bits(power(15)), 9});  // int8_add
+  at = net.node(14, {at}, {2});  // channel_shuffle
+  at = net.int8_conv(at, 40, 40, 5, 1, 40, 0, {power(21), 128});
+  at = net.int8_conv(net.node(10, {at}, {1}), 40, 130, 3, 2, 1, 0, {power(30), 100});  // activation
+  at = net.int8_conv(at, 130, 33, 1, 1, 1, 0, {power(38), 100});
+  at = net.node(9, {net.pool(5, at), net.pool(6, at)}, {});  // concat
+  uint32_t mean = net.node(20, {at}, {net.bits(power(37)), 90});  // int8_global_avg_pool
+  mean = net.node(16, {mean}, {});  // dequantize
+  at = net.int8_linear(net.node(12, {at}, {}), 3 * 2 * 66, 100, 1, {power(47), 30});  // flatten
+  net.node(9, {net.int8_linear(at, 100, 10, 0, {0.0f, 0}), mean}, {});
   return net;
 }
 
@@ -72,6 +96,13 @@ void test_bits(const char* name, const Bytes& file, camfit_isa isa, const Sums& 
   }
 }
 
+void test_every_set(const char* name, const Bytes& file, const Sums& expected) {
+  test_bits(name, file, CAMFIT_ISA_PLAIN, expected);
+  if (camfit::avx2_kernels()) test_bits(name, file, CAMFIT_ISA_AVX2, expected);
+  if (camfit::avx512_kernels()) test_bits(name, file, CAMFIT_ISA_AVX512, expected);
+  if (camfit::neon_kernels()) test_bits(name, file, CAMFIT_ISA_NEON, expected);
+}
+
 bool write(const char* path, const Bytes& bytes) {
   std::FILE* file = std::fopen(path, "wb");
   const bool written = file && std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
@@ -82,10 +113,8 @@ bool write(const char* path, const Bytes& bytes) {
 
 int main(int argc, char** argv) {
   const Bytes file = binary().file();
-  test_bits("binary", file, CAMFIT_ISA_PLAIN, kBinary);
-  if (camfit::avx2_kernels()) test_bits("binary", file, CAMFIT_ISA_AVX2, kBinary);
-  if (camfit::avx512_kernels()) test_bits("binary", file, CAMFIT_ISA_AVX512, kBinary);
-  if (camfit::neon_kernels()) test_bits("binary", file, CAMFIT_ISA_NEON, kBinary);
+  test_every_set("binary", file, kBinary);
+  test_every_set("integers", integers().file(), kIntegers);
   test_bits("every op", camfit_test::every_op(3, false).file(), CAMFIT_ISA_PLAIN, kEveryOp);
   if (argc == 3) CHECK(write(argv[1], file) && write(argv[2], images_of({12, 10, 3})[0]), "%s, %s", argv[1], argv[2]);
   return camfit_test::failures ? 1 : 0;

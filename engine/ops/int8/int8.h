@@ -115,6 +115,10 @@ extern const Int8Kernels int8_kernels;  // where compiled for AVX2
 namespace avx512 {
 extern const Int8Kernels int8_kernels;  // where compiled for AVX-512, for processors that have its VNNI
 }
+namespace neon {
+extern const Int8Kernels int8_kernels;      // where compiled for 64-bit ARM
+extern const Int8Kernels int8_dot_kernels;  // for processors that have the dot-product extension
+}
 
 // ---- Weights and multipliers, prepared at load
 

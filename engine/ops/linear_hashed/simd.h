@@ -121,7 +121,8 @@ class HashedRow {
   Words buckets, index_state, sign_state, product;
 };
 
-#if !defined(__AVX512F__)
+#if defined(__AVX2__) && !defined(__AVX512F__)
+#define CAMFIT_ROW_AHEAD
 constexpr int kColumns = 16, kVectors = kColumns / Vec::kLanes;
 constexpr uint32_t kNearBuckets = 16 << 10;  // that the caches nearby hold
 
@@ -179,13 +180,14 @@ float row_near(const HashedRows& weights, uint32_t row, const float* in) {
 }  // namespace
 
 // Measured: AVX-512's gathers overlap with the hashes on their own account, and so do AVX2's while buckets are near.
+// NEON's way is the same as AVX-512's, not measured.
 void linear_hashed(const HashedRows& weights, const float* in, const Epilogue& epilogue, float* out, Range rows) {
   for (int row = rows.begin; row < rows.end; ++row) {
-#if defined(__AVX512F__)
-    const float sum = row_near(weights, uint32_t(row), in);
-#else
+#if defined(CAMFIT_ROW_AHEAD)
     const bool near = weights.buckets <= kNearBuckets;
     const float sum = near ? row_near(weights, uint32_t(row), in) : row_ahead(weights, uint32_t(row), in);
+#else
+    const float sum = row_near(weights, uint32_t(row), in);
 #endif
     out[row] = finish_one(sum, epilogue, row);
   }
