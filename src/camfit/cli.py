@@ -154,7 +154,7 @@ def info(file: FileArgument, as_json: JsonOption = False) -> None:
 @app.command()
 def run(
     file: FileArgument,
-    images: Annotated[list[Path] | None, typer.Argument(help="Image files", metavar="[IMAGES...]")] = None,
+    images: Annotated[list[Path] | None, typer.Argument(help="Image files", metavar="IMAGES")] = None,
     threads: ThreadsOption = 1,
     video: Annotated[
         Path | None,
