@@ -3,8 +3,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -273,20 +271,6 @@ def test_a_name_that_cannot_be_taken_leaves_no_temporary_file(tmp_path: Path) ->
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(RunError, match="cannot write 3 bytes: (Not a directory|File exists)"):
         write_atomically(tmp_path / "file" / "below", b"new")
-
-
-@pytest.fixture
-def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 KiB; skipped where none can be mounted."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("mounting a small file system needs root")
-    yield place
-    subprocess.run(["umount", place], check=True)
 
 
 def test_a_full_disk_leaves_the_old_file(tiny_disk: Path) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-import numpy as np
 import typer
 
 import camfit
@@ -34,14 +33,16 @@ from camfit.arguments import (
     ThreadsOption,
     WeightsOption,
 )
+from camfit.classify import Classifier
 from camfit.data import Dataset
 from camfit.data.image import read_image
 from camfit.engine import Engine
-from camfit.errors import BudgetError, CamfitError, DataError, ExportError, RecipeError
+from camfit.errors import BudgetError, CamfitError, DataError, ExportError, RecipeError, VideoError
 from camfit.fit import Result
 from camfit.measure import measure
 from camfit.tasks import classification
 from camfit.train import Train
+from camfit.video import watch
 
 ERROR, NOT_MET, INTERRUPTED = 2, 3, 130
 
@@ -153,35 +154,61 @@ def info(file: FileArgument, as_json: JsonOption = False) -> None:
 @app.command()
 def run(
     file: FileArgument,
-    images: Annotated[list[Path], typer.Argument(help="Image files", metavar="IMAGES...")],
+    images: Annotated[list[Path] | None, typer.Argument(help="Image files", metavar="IMAGES")] = None,
     threads: ThreadsOption = 1,
+    video: Annotated[
+        Path | None,
+        typer.Option("--video", help="Instead of images, a fixed camera's video; needs camfit[video]", metavar="FILE"),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="With --video: write it with boxes drawn, .avi, .mp4 or .mkv", metavar="FILE"),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file of --out")] = False,
 ) -> None:
-    """Classify images with a packed file: one JSON line an image, on stdout.
+    """Classify images with a packed file: one JSON line an image, on stdout. Or what moves in a fixed camera's video.
 
     Images are resized to the network's input, and turned to grey or colour as it needs. One that cannot be read is
     told on stderr; the others are classified, and the exit status is 2.
+
+    With --video, what differs from a background that is learnt on the way, is over 40 pixels high, over 500 pixels in
+    area and 1.5 to 4 times as high as wide, such as people, is cut out and classified. One JSON line a frame has the
+    box (x, y, width, height), class, scores and probability of each object. A last line, {"summary": ...}, has frames a
+    second, processor milliseconds a frame of each part (read, detect, engine, write) and the share of one core that
+    they take at the video's own rate; stderr tells the same in words.
+
+    Example: camfit run people.camfit --video street.avi --out named.avi
     """
-    engine = Engine(file, threads=threads)
-    described = engine.info
-    classes = described.get("classes", [])
-    height, width, channels = engine.input_shape
+    if video is not None:
+        if images:
+            raise VideoError(f"{images[0]}: images together with --video; expected one of them")
+        _run_video(file, threads, video, out, force)
+        return
+    if not images:
+        raise DataError("nothing to classify: expected IMAGES, or --video FILE")
+    if out is not None or force:
+        raise VideoError("--out and --force belong to --video")
+    classifier = Classifier(Engine(file, threads=threads))
     failed = False
     for path in images:
         try:
-            pixels = _as_channels(read_image(path, (height, width)), channels)
+            pixels = classifier.pixels(read_image(path, classifier.size))
         except DataError as error:
             terminal.error(str(error))
             failed = True
             continue
-        # A network that learned from float images takes pixels in 0..1, one that learned from uint8 in 0..255.
-        scores = engine.run(pixels / np.float32(255) if described.get("pixels") == "float32" else pixels).reshape(-1)
-        best = int(scores.argmax())
-        label = classes[best] if best < len(classes) else None
-        terminal.print_json(
-            {"image": str(path), "class": best, "label": label, "scores": [round(float(score), 5) for score in scores]}
-        )
+        terminal.print_json({"image": str(path), **classifier.answer(pixels).record})
     if failed:
         raise typer.Exit(ERROR)
+
+
+def _run_video(file: Path, threads: int, video: Path, out: Path | None, force: bool) -> None:
+    figures = watch(
+        Engine(file, threads=threads), video, out, force=force, progress=terminal.progress,
+        each=lambda number, seen: terminal.print_json({"frame": number, "objects": [one.record for one in seen]}),
+    )  # fmt: skip
+    terminal.print_json({"summary": {**figures.record, "out": None if out is None else str(out)}})
+    terminal.line(terminal.video_summary(figures), stderr=True)
 
 
 @app.command(name="measure")
@@ -359,18 +386,6 @@ def _training(model: str, dataset: Dataset, epochs: int | None, learning_rate: f
         return msgspec.structs.replace(models.default_training(model, dataset), **asked)
     except ValueError as error:
         raise RecipeError(f"training: {error}") from error
-
-
-def _as_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
-    """Grey for a grey network (Rec. 601 luma), three equal channels for a colour one."""
-    if pixels.shape[-1] == channels:
-        return pixels
-    if channels == 1:
-        grey: np.ndarray = (pixels @ np.array([0.299, 0.587, 0.114]) + 0.5).astype(np.uint8)
-        return grey[..., None]
-    if channels == 3:
-        return pixels.repeat(3, axis=-1)
-    raise DataError(f"an image of {pixels.shape[-1]} channels; the network takes {channels}")
 
 
 def _finish(result: Result, as_json: bool) -> None:

@@ -39,3 +39,7 @@ class FileError(CamfitError):
 
 class ExportError(CamfitError):
     """A packed network cannot be written in another format, or would overwrite somebody else's file."""
+
+
+class VideoError(CamfitError):
+    """A video cannot be read or written, or OpenCV, which does both, is not installed."""

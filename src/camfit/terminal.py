@@ -24,6 +24,7 @@ from camfit.fit import Limit, Result
 from camfit.measure import Measurement
 from camfit.method import Entry
 from camfit.report import units
+from camfit.video import Figures
 
 # Where nobody looks at the width, a table row stays on one line.
 _WIDE = 200
@@ -151,6 +152,22 @@ def show_info(file: Path, engine: Engine) -> None:
         counts = (f"{layer[key]:,}" for key in ("stored_bytes", "params", "macs"))
         table.add_row(layer["name"], layer["op"], layer["form"], *counts)
     _console().print(table)
+
+
+def video_summary(figures: Figures) -> str:
+    """Frames a second, the parts' time a frame, and the share of one core, in words."""
+    cpu = ", ".join(f"{part} {units.milliseconds(1e3 * figures.cpu[part] / figures.frames)}" for part in figures.cpu)
+    text = (
+        f"{figures.frames:,} frames with {figures.objects:,} objects, {figures.frames / figures.seconds:.1f} frames a "
+        f"second; processor time a frame: {cpu}"
+    )
+    engine, both = figures.share("engine"), figures.share("detect", "engine")
+    if engine is None or both is None:
+        return text
+    return (
+        f"{text}; at the video's {figures.rate:g} frames a second the engine takes {100 * engine:.3g} % of one core, "
+        f"with detection {100 * both:.3g} %"
+    )
 
 
 def _layers(engine: Engine) -> list[dict[str, Any]]:

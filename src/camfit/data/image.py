@@ -47,6 +47,21 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
+def as_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
+    """Pixels [H, W, C], uint8, as a network of so many channels takes them: its own number stays as it is.
+
+    Colour becomes grey by Rec. 601's luma, grey becomes three equal channels. Raises DataError for other numbers.
+    """
+    if pixels.shape[-1] == channels:
+        return pixels
+    if channels == 1:
+        grey: np.ndarray = (pixels @ np.array([0.299, 0.587, 0.114]) + 0.5).astype(np.uint8)
+        return grey[..., None]
+    if channels == 3:
+        return pixels.repeat(3, axis=-1)
+    raise DataError(f"an image of {pixels.shape[-1]} channels; the network takes {channels}")
+
+
 def _eight_bit(image: Image.Image, path: Path) -> Image.Image:
     """The image in mode L or RGB."""
     from PIL import Image
