@@ -12,7 +12,6 @@ import numpy as np
 from camfit.errors import ExportError
 from camfit.export.c_calls import Program, comment
 from camfit.export.c_run import run_code
-from camfit.export.c_templates import gather
 from camfit.export.files import Exported, write_files
 from camfit.pack.read import read
 
@@ -62,8 +61,8 @@ _INTEGER_FUNCTIONS = """\
 #endif
 
 /* The same without a float operation, the outputs {what} as numbers with {macro}_FRACTION_BITS binary digits behind
- * the point: output = number / 2^{macro}_FRACTION_BITS, to less than a unit. The largest is that of the class.
- * With {macro}_NO_FLOAT defined there is no other function, and no float in the source. */
+ * the point: output = number / 2^{macro}_FRACTION_BITS, to a unit.
+ * With {macro}_NO_FLOAT defined there is no other function, and no float operation in the source. */
 #define {macro}_FRACTION_BITS {bits}
 void {name}_run_fixed(const uint8_t *image, int32_t *outputs);"""
 
@@ -80,6 +79,7 @@ _CODE = """\
 #endif
 
 {code}"""
+
 
 def export_c(file: str | Path | bytes, directory: str | Path, *, name: str = "model", force: bool = False) -> Exported:
     """Writes a packed network as C99 sources without dependencies: ``NAME.h``, ``NAME.c`` and ``NAME_weights.h``.
