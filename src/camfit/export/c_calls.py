@@ -8,7 +8,9 @@ import textwrap
 import numpy as np
 
 from camfit.errors import ExportError
-from camfit.export.c_constants import Constants, alphas
+from camfit.export import c_integer_calls as integer_calls
+from camfit.export import c_integers as integers
+from camfit.export.c_constants import Constants, alphas, float_text
 from camfit.pack.lower import Op, Weight
 from camfit.pack.read import Contents, Shape
 
@@ -23,24 +25,41 @@ class Program:
     Attributes:
         constants: weights, and the structs that describe layers.
         kernels: files of ``c/`` that the calls need.
-        calls: the lines of a run, from the normalised input to the output.
+        calls: the lines of a run, from the normalised input to the output; of an integer network from the quantized
+            input to its last sums or bytes.
         arena_bytes, input_at, output_at: the engine's plan, in bytes.
+        sums: an array of so many int32_t that the calls need beside the arena.
+        levels: what the bytes of every value mean; None: it is of floats.
+        whole: the ends of a network that is integer throughout.
+        table_channels: of the table that its input goes through.
     """
 
     def __init__(self, contents: Contents) -> None:
         self.contents = contents
         self.constants = Constants()
-        self.kernels: list[str] = ["float_arithmetic.h"]
+        self.kernels: list[str] = []
         self.calls: list[str] = []
+        self.sums = self.table_channels = 0
         plan = contents.engine.plan
         self.steps = {layer: [step[1:] for step in plan if step[0] == layer] for layer in range(len(contents.ops))}
         self.input_at, self.output_at = contents.engine.ends
+        self.levels = integers.levels_of(contents.ops)
+        self.whole = integers.whole(contents.ops, self.levels, [not steps for steps in self.steps.values()])
         self.arena_bytes = contents.engine.memory["arena_bytes"]
-        for number, shape in enumerate(contents.shapes):
-            if int(np.prod(shape)) * _FLOAT > _MOST_BYTES:
+        for number in range(len(contents.shapes)):
+            if self._value_bytes(number) > _MOST_BYTES:
                 where = contents.ops[number - 1].name if number else "input"
                 raise ExportError(f"{contents.source}: layer {where!r}: a value of more than 2 GiB")
+        self._input()
         self._walk()
+
+    def _value_bytes(self, value: int) -> int:
+        return int(np.prod(self.contents.shapes[value])) * (_FLOAT if self.levels[value] is None else 1)
+
+    @property
+    def static_bytes(self) -> int:
+        """Of memory that is written to."""
+        return self.arena_bytes + 4 * self.sums
 
     @property
     def weight_bytes(self) -> int:
@@ -53,12 +72,33 @@ class Program:
 
     # -- the walk ----------------------------------------------------------------------------------------------
 
+    def _input(self) -> None:
+        """The normalisation; of an integer network the table that does it, and the arena without the input's floats."""
+        contents = self.contents
+        scale, shift = (np.array(values, np.float32) for values in (contents.scale, contents.shift))
+        self.constants.array(_INPUT, "input_scale", scale)
+        self.constants.array(_INPUT, "input_shift", shift)
+        if self.whole:
+            level = self.levels[self.whole.first + 1]
+            assert level is not None
+            table = integers.input_table(scale, shift, level)
+            if table is None:
+                self.whole = None
+            else:
+                self.constants.array(_INPUT, "input_table", table)
+                self.table_channels = len(table)
+        if not self.whole:
+            self._use("normalise_u8", "normalise_f32")
+            return
+        last = self.whole.last + (self.contents.ops[self.whole.last].op != "dequantize")
+        ends = [steps[-1][2] + self._value_bytes(n + 1) for n, steps in self.steps.items() if steps and n < last]
+        self.arena_bytes = max(ends)
+
     def _walk(self) -> None:
         contents = self.contents
-        for what, values in (("scale", contents.scale), ("shift", contents.shift)):
-            self.constants.array(_INPUT, f"input_{what}", np.array(values, np.float32))
-        self._use("normalise_u8", "normalise_f32")
         for number, op in enumerate(contents.ops):
+            if self.whole and not self.whole.first < number <= self.whole.last:
+                continue  # its two ends are in c_sources.py
             shapes = [contents.shapes[value] for value in op.inputs]
             self.calls.append(f"  /* {number} {comment(op.name)}: {op.op}, {_size(contents.shapes[number + 1])} */")
             for line in self._op(number, op, shapes, contents.shapes[number + 1]):
@@ -68,7 +108,11 @@ class Program:
         steps = self.steps[number]
         if not steps:
             return ["/* in the same order already */"]
+        if op.op == "dequantize" and self.whole:
+            return []
         pixels, channels = shapes[0][0] * shapes[0][1], shapes[0][2]
+        if op.op in ("quantize", "dequantize") or self.levels[op.inputs[0]] is not None:
+            return self._integer(number, op, shapes, out)
         source, other, to = (floats_at(offset) for offset in steps[-1])
         ends = f"{source}, {to}"
         if op.op in ("conv2d", "linear"):
@@ -76,6 +120,7 @@ class Program:
         if op.op in ("binary_conv2d", "binary_linear"):
             return self._binary(number, op, shapes[0], out)
         if op.op == "concat":
+            self._use("copy_channels")
             return self._concat(number, shapes, out)
         self._use(op.op)
         if op.op in ("max_pool", "avg_pool"):
@@ -137,7 +182,6 @@ class Program:
         return [*lines, call]
 
     def _concat(self, number: int, shapes: list[Shape], out: Shape) -> list[str]:
-        self._use("copy_channels")
         lines, first = [], 0
         for shape, (source, _, to) in zip(shapes, self.steps[number], strict=True):
             place = floats_at(to + _FLOAT * first)
@@ -145,10 +189,99 @@ class Program:
             first += shape[2]
         return lines
 
+    # -- integers ----------------------------------------------------------------------------------------------
+
+    def _integer(self, number: int, op: Op, shapes: list[Shape], out: Shape) -> list[str]:
+        """A layer that reads or makes bytes."""
+        source, level = self.levels[op.inputs[0]], self.levels[number + 1]
+        pixels, channels = shapes[0][0] * shapes[0][1], shapes[0][2]
+        if op.op == "concat":
+            return self._concat_bytes(number, shapes, out)
+        at = self.steps[number][-1]
+        from_bytes, other, to_bytes = (self.bytes_at(offset) for offset in at)
+        ends = f"{from_bytes}, {to_bytes}"
+        if source is None:
+            assert level is not None
+            self._use("quantize")
+            inverse = float_text(float(integers.inverse(level)))
+            return [f"quantize({pixels * channels}, {inverse}, {level.zero}, {floats_at(at[0])}, {to_bytes});"]
+        if op.op == "dequantize":
+            self._use("dequantize")
+            scale = float_text(source.scale)
+            return [f"dequantize({pixels * channels}, {scale}, {source.zero}, {from_bytes}, {floats_at(at[2])});"]
+        if op.op in ("int8_conv2d", "int8_linear"):
+            lines = [self._int8_weighted(number, op, shapes[0], out, ends)]
+            if level is None and not self.whole:
+                self._use("sums_to_floats")
+                lines.append(f"sums_to_floats({self.sums_arguments(number)}, {to_bytes}, {floats_at(at[2])});")
+            return lines
+        if op.op == "int8_add":
+            one, second = source, self.levels[op.inputs[1]]
+            assert second is not None and level is not None
+            fields: list[object] = [*integers.addition(op, one, second, level)]
+            added = self.constants.struct("int8_sum", f"layer{number}_sum", fields)
+            kernel, call = "int8_add", f"int8_add({pixels * channels}, {added}, {from_bytes}, {other}, {to_bytes});"
+        elif op.op == "int8_global_avg_pool":
+            assert level is not None
+            mean = integer_calls.mean_struct(self.constants, number, pixels, source, level)
+            kernel, call = op.op, f"int8_global_avg_pool({pixels}, {channels}, {mean}, {ends});"
+        else:
+            window = self._window(number, op, shapes[0], out) if op.op in ("max_pool", "avg_pool") else ""
+            kernel, call = integer_calls.moved(op, source, shapes[0], window, ends, self.contents.source)
+        self._use(kernel)
+        return [call]
+
+    def _int8_weighted(self, number: int, op: Op, into: Shape, out: Shape, ends: str) -> str:
+        weight, source = op.weights[0], self.levels[op.inputs[0]]
+        assert weight is not None and source is not None
+        layer = integer_calls.weighted_struct(self.constants, number, op, source, self.levels[number + 1])
+        if op.op == "int8_linear":
+            matrix = self.constants.integers(number, weight)
+            kernel = self._use_form("int8_linear", matrix.kind)
+            sizes = f"{out[2]}" if matrix.kind else f"{into[2]}, {out[2]}"
+            return f"{kernel}({sizes}, {matrix.argument}, {layer}, {ends});"
+        window, groups = self._window(number, op, into, out), op.attributes[11]
+        if 1 < groups == into[2] == out[2]:
+            self._use("int8_depthwise")
+            matrix = self.constants.depthwise_integers(number, weight)
+            return f"int8_depthwise({window}, {matrix.argument}, {layer}, {ends});"
+        matrix = self.constants.integers(number, weight, groups)
+        kernel = self._use_form("int8_conv2d", matrix.kind)
+        if matrix.kind:
+            self.sums = max(self.sums, out[0] * out[1])
+            return f"{kernel}({window}, {matrix.argument}, {layer}, sums, {ends});"
+        return f"{kernel}({window}, {matrix.argument}, {layer}, {ends});"
+
+    def _concat_bytes(self, number: int, shapes: list[Shape], out: Shape) -> list[str]:
+        self._use("int8_copy_channels")
+        lines, first = [], 0
+        for shape, (source, _, to) in zip(shapes, self.steps[number], strict=True):
+            place = f"{self.bytes_at(to)} + {first}" if first else self.bytes_at(to)
+            sizes = f"{out[0] * out[1]}, {shape[2]}, {out[2]}"
+            lines.append(f"int8_copy_channels({sizes}, {self.bytes_at(source)}, {place});")
+            first += shape[2]
+        return lines
+
+    def sums_arguments(self, number: int) -> str:
+        """What turns the sums of an integer layer into floats, as arguments."""
+        op = self.contents.ops[number]
+        source, scale = self.levels[op.inputs[0]], op.weights[1]
+        assert source is not None and scale is not None
+        height, width, channels = self.contents.shapes[number + 1]
+        units = integers.units(scale, source).astype(np.float32)
+        name = self.constants.array(number, f"layer{number}_scale", units)
+        return f"{height * width}, {channels}, {name}, {integer_calls.activation_of(op)}"
+
+    def bytes_at(self, offset: int) -> str:
+        """A place of bytes in the arena, which is of bytes itself where the whole network is."""
+        if self.whole:
+            return f"arena + {offset}" if offset else "arena"
+        return bytes_at(offset)
+
     # -- arguments ---------------------------------------------------------------------------------------------
 
     def _window(self, number: int, op: Op, into: Shape, out: Shape) -> str:
-        if op.op in ("conv2d", "binary_conv2d"):
+        if op.op in ("conv2d", "binary_conv2d", "int8_conv2d"):
             kh, kw, sh, sw, top, left, _, _, dh, dw, groups = op.attributes[1:12]
         elif op.op == "binary_linear":
             kh = kw = sh = sw = dh = dw = groups = 1

@@ -14,7 +14,7 @@ from camfit.forms import Codebook, Hashed, Masked, Sign
 from camfit.pack.lower import Weight
 
 _LINE = 110
-_TYPES = {"f4": "float", "u1": "uint8_t", "u2": "uint16_t", "u4": "uint32_t"}
+_TYPES = {"f4": "float", "i1": "int8_t", "i4": "int32_t", "u1": "uint8_t", "u2": "uint16_t", "u4": "uint32_t"}
 _MOST_GAP_BITS = 8
 _BLOCK = 4
 
@@ -80,6 +80,16 @@ class Constants:
         values = weight.values.numpy()[:, 0].transpose(1, 2, 0)
         return self._matrix(weight, "depthwise", lambda: Matrix("", self.array(layer, f"layer{layer}_weight", values)))
 
+    def integers(self, layer: int, weight: Weight, groups: int = 1) -> Matrix:
+        """As ``matrix``, of an integer layer: bytes, or the stream of a weight that takes less of them so."""
+        return self._matrix(weight, f"integers {groups}", lambda: self._integers(layer, weight, groups))
+
+    def depthwise_integers(self, layer: int, weight: Weight) -> Matrix:
+        """As ``depthwise``, of an integer layer."""
+        values = weight.values.numpy()[:, 0].transpose(1, 2, 0).astype(np.int8)
+        name = f"layer{layer}_weight"
+        return self._matrix(weight, "depthwise integers", lambda: Matrix("", self.array(layer, name, values)))
+
     def signs(self, layer: int, weight: Weight) -> str:
         """The signs of a binary layer, in words of 32 channels a kernel position."""
         values = weight.values.numpy()
@@ -123,11 +133,21 @@ class Constants:
             return Matrix("sign", self.struct("sign_matrix", name, [alpha, signs, columns]))
         return Matrix("", self.array(layer, name, _in_blocks(_by_position(values), groups)))
 
+    def _integers(self, layer: int, weight: Weight, groups: int) -> Matrix:
+        rows = _by_position(weight.values.numpy().astype(np.int8))
+        kept = np.unique(rows[rows != 0])
+        index = np.where(rows == 0, -1, np.searchsorted(kept, rows))
+        stream = sparse_stream(index, max(1, (len(kept) - 1).bit_length()))
+        if stream.data.nbytes + kept.nbytes < rows.nbytes:
+            return self._sparse(layer, stream, kept, rows.shape[1])
+        return Matrix("", self.array(layer, f"layer{layer}_weight", _in_blocks(rows, groups)))
+
     def _sparse(self, layer: int, stream: Stream, values: np.ndarray, columns: int) -> Matrix:
         name = f"layer{layer}_weight"
         bits = self.array(layer, f"{name}_stream", stream.data)
         entries = self.array(layer, f"{name}_values", values)
-        fields: list[object] = [bits, entries, stream.entries, columns, stream.gap_bits, stream.code_bits]
+        places = ["0", entries] if values.dtype == np.int8 else [entries, "0"]
+        fields: list[object] = [bits, *places, stream.entries, columns, stream.gap_bits, stream.code_bits]
         return Matrix("sparse", self.struct("sparse_matrix", name, fields))
 
     def _matrix(self, weight: Weight, layout: str, make: Callable[[], Matrix]) -> Matrix:
@@ -202,7 +222,7 @@ def _in_blocks(rows: np.ndarray, groups: int) -> np.ndarray:
 
 def _texts(values: np.ndarray) -> list[str]:
     if values.dtype.kind != "f":
-        suffix = "u" if values.dtype.itemsize == 4 else ""
+        suffix = "u" if values.dtype.str[1:] == "u4" else ""
         return [f"{value}{suffix}" for value in values.tolist()]
     return [float_text(value) for value in values.tolist()]
 

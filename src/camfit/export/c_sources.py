@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from camfit.errors import ExportError
-from camfit.export.c_calls import Program, comment, floats_at
-from camfit.export.c_templates import gather
+from camfit.export.c_calls import Program, comment
+from camfit.export.c_run import run_code
 from camfit.export.files import Exported, write_files
 from camfit.pack.read import read
 
@@ -43,14 +43,28 @@ extern "C" {{
 /* Runs one image: {macro}_INPUT_SIZE values, height x width x channels with channels fastest, on the raw scale of the
  * data that the network learned from: {pixels}. Normalisation is the network's own.
  * Writes {macro}_OUTPUT_SIZE values in the same order. One caller at a time: all calls share one static arena. */
-void {name}_run(const uint8_t *image, float *outputs);
-void {name}_run_f32(const float *image, float *outputs);
+{functions}
 {classes}
 #ifdef __cplusplus
 }}
 #endif
 #endif
 """
+
+_FUNCTIONS = """\
+void {name}_run(const uint8_t *image, float *outputs);
+void {name}_run_f32(const float *image, float *outputs);"""
+
+_INTEGER_FUNCTIONS = """\
+#ifndef {macro}_NO_FLOAT
+{functions}
+#endif
+
+/* The same without a float operation, the outputs {what} as numbers with {macro}_FRACTION_BITS binary digits behind
+ * the point: output = number / 2^{macro}_FRACTION_BITS, to a unit.
+ * With {macro}_NO_FLOAT defined there is no other function, and no float operation in the source. */
+#define {macro}_FRACTION_BITS {bits}
+void {name}_run_fixed(const uint8_t *image, int32_t *outputs);"""
 
 _CODE = """\
 {title}
@@ -65,26 +79,6 @@ _CODE = """\
 #endif
 
 {code}"""
-
-_RUN = """\
-static float arena[{floats}];
-
-static void run_layers(void) {{
-{calls}
-}}
-
-void {name}_run(const uint8_t *image, float *outputs) {{
-  normalise_u8({input});
-  run_layers();
-  memcpy(outputs, {output}, {macro}_OUTPUT_SIZE * sizeof *outputs);
-}}
-
-void {name}_run_f32(const float *image, float *outputs) {{
-  normalise_f32({input});
-  run_layers();
-  memcpy(outputs, {output}, {macro}_OUTPUT_SIZE * sizeof *outputs);
-}}
-"""
 
 
 def export_c(file: str | Path | bytes, directory: str | Path, *, name: str = "model", force: bool = False) -> Exported:
@@ -114,7 +108,7 @@ def export_c(file: str | Path | bytes, directory: str | Path, *, name: str = "mo
     layers: dict[str, int] = {}
     for number, op in enumerate(program.contents.ops):
         layers[op.name] = layers.get(op.name, 0) + program.bytes_of(number)
-    return Exported(tuple(files), program.weight_bytes, program.arena_bytes, layers)
+    return Exported(tuple(files), program.weight_bytes, program.static_bytes, layers)
 
 
 def _texts(program: Program, name: str) -> dict[str, str]:
@@ -123,19 +117,19 @@ def _texts(program: Program, name: str) -> dict[str, str]:
     title = (
         f"/* {MARK.decode()} {version('camfit')} from {comment(Path(program.contents.source).name)}; do not edit. */"
     )
-    weights, code = "\n".join(program.constants.arrays), _code(program, name)
+    run = run_code(program, name)
+    weights, code = "\n".join(program.constants.arrays), _with_classes(program, name, run.code)
     # The three files of one export know each other by this number.
     stamp = f"0x{zlib.crc32((weights + code).encode()):08x}u"
-    headers, _ = gather(program.kernels)
-    system = "\n".join(f"#include <{header}>" for header in sorted({*headers, "stdint.h", "string.h"}))
+    system = "\n".join(f"#include <{header}>" for header in sorted({*run.headers, "stdint.h", "string.h"}))
     return {
         f"{name}_weights.h": f"{title}\n#include <stdint.h>\n\n#define {macro}_WEIGHTS_EXPORT {stamp}\n\n{weights}",
-        f"{name}.h": _header(program, name, title, stamp),
+        f"{name}.h": _header(program, name, title, stamp, run.fraction_bits),
         f"{name}.c": _CODE.format(title=title, name=name, macro=macro, stamp=stamp, headers=system, code=code),
     }
 
 
-def _header(program: Program, name: str, title: str, stamp: str) -> str:
+def _header(program: Program, name: str, title: str, stamp: str, fraction_bits: int | None) -> str:
     macro, contents = name.upper(), program.contents
     rows = [("input", "normalisation", program.bytes_of(None))]
     for number, (op, layer) in enumerate(zip(contents.ops, contents.engine.layers, strict=True)):
@@ -150,6 +144,12 @@ def _header(program: Program, name: str, title: str, stamp: str) -> str:
         classes = (
             f"\n/* Names of the outputs, UTF-8. */\nextern const char *const {name}_classes[{macro}_OUTPUT_SIZE];\n"
         )
+    functions = _FUNCTIONS.format(name=name)
+    if program.whole:
+        what = "before the soft-max" if program.whole.softmax else "themselves"
+        functions = _INTEGER_FUNCTIONS.format(
+            name=name, macro=macro, functions=functions, what=what, bits=fraction_bits
+        )
     floats = contents.info.get("pixels") == "float32"
     return _HEADER.format(
         title=title,
@@ -157,32 +157,21 @@ def _header(program: Program, name: str, title: str, stamp: str) -> str:
         macro=macro,
         stamp=stamp,
         weight_bytes=program.weight_bytes,
-        arena_bytes=program.arena_bytes,
+        arena_bytes=program.static_bytes,
         table="\n".join(f" *   {layer:<24} {kind:<28} {size:>10,}" for layer, kind, size in rows),
         sizes="\n".join(sizes),
         pixels=f"float pixels in 0..1 for images, so use {name}_run_f32" if floats else "bytes, 0..255",
+        functions=functions,
         classes=classes,
     )
 
 
-def _code(program: Program, name: str) -> str:
+def _with_classes(program: Program, name: str, code: str) -> str:
     """The source behind its includes."""
-    _, kernels = gather(program.kernels)
-    height, width, channels = program.contents.shapes[0]
-    into = f"{height * width}, {channels}, input_scale, input_shift, image, {floats_at(program.input_at)}"
-    run = _RUN.format(
-        floats=program.arena_bytes // 4,
-        calls="\n".join(program.calls),
-        name=name,
-        macro=name.upper(),
-        input=into,
-        output=floats_at(program.output_at),
-    )
-    parts = [*kernels, "".join(program.constants.structs), run]
     if classes := _classes(program):
         names = "\n".join(f"    {_string(label)}," for label in classes)
-        parts.append(f"const char *const {name}_classes[{name.upper()}_OUTPUT_SIZE] = {{\n{names}\n}};\n")
-    return "\n".join(part for part in parts if part)
+        code += f"\nconst char *const {name}_classes[{name.upper()}_OUTPUT_SIZE] = {{\n{names}\n}};\n"
+    return code
 
 
 def _classes(program: Program) -> list[str]:

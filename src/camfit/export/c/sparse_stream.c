@@ -3,10 +3,12 @@
 /* The weights of a matrix [rows, columns] that are not pruned, in row-major order, as a stream of bits, the least
  * significant bit of each byte first: gap_bits of gap, then code_bits of code. An entry lies gap + 1 behind the one
  * before it (the first: at gap); the largest gap stands alone, without a code, and skips as many weights. Without
- * gap_bits nothing is pruned. A code is an index into `values`; without code_bits entry i has value i. */
+ * gap_bits nothing is pruned. A code is an index into `values` or, of an integer layer, `integers`; without code_bits
+ * entry i has value i. */
 typedef struct {
   const uint8_t *stream;
   const float *values;
+  const int8_t *integers;
   int32_t entries;
   int32_t columns;
   uint8_t gap_bits, code_bits;
@@ -52,14 +54,15 @@ static void open_stream(sparse_reader *r, const sparse_matrix *matrix) {
   next_position(r);
 }
 
-/* The next entry of the row at hand: 1 with its column and value, or 0 at the row's end, which begins the next row. */
-static int next_in_row(sparse_reader *r, int32_t *column, float *value) {
+/* The next entry of the row at hand: 1 with its column and the index of its value, or 0 at the row's end, which begins
+ * the next row. */
+static int next_in_row(sparse_reader *r, int32_t *column, int32_t *value) {
   if (r->left == 0 || r->column >= r->matrix->columns) {
     r->column -= r->matrix->columns;
     return 0;
   }
   *column = r->column;
-  *value = r->matrix->values[r->matrix->code_bits ? (int32_t)read_bits(r, r->matrix->code_bits) : r->entry];
+  *value = r->matrix->code_bits ? (int32_t)read_bits(r, r->matrix->code_bits) : r->entry;
   ++r->entry;
   ++r->column;
   --r->left;
