@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -25,6 +26,7 @@ SEED = 0
 _DENSITY = {"conv1": 0.66, "conv2": 0.12, "fc1": 0.08, "fc2": 0.19}
 _ENTRIES = {"conv1": 256, "conv2": 256, "fc1": 32, "fc2": 32}
 _HASHED_TO = 8
+_KEPT, _VALUES = 0.1, 16  # of the sparse networks: share of the weights, and what these may be
 
 # Key, title, architecture, input shape and classes of the networks timed as they are, by their work.
 _FLOAT = (
@@ -75,6 +77,20 @@ def subjects() -> tuple[Subject, ...]:
         *(_float(*row) for row in _FLOAT),
         Subject("lenet5-codebook", "LeNet-5, 8 % of the weights, codebooks", lambda: _same(_shared())),
         Subject("lenet5-hashed", "LeNet-5, hashed to 1/8", lambda: _same(_hashed())),
+        *(
+            Subject(f"fc-{'blocks' if block > 1 else 'sparse'}-{cin}", title, partial(_sparse_linear, cin, block))
+            for cin in (4096, 25088)
+            for block, title in (
+                (1, f"linear {cin}→4096, 10 % of the weights, 16 values"),
+                (8, f"linear {cin}→4096, 10 % of the weights in blocks of 8×1, 16 values"),
+            )
+        ),
+        Subject("fc-hashed-4096", "linear 4096→4096, hashed to 1/64", _hashed_linear),
+        *(
+            Subject(f"{key}-sparse", f"{title}, 10 % of the weights, 16 values", partial(_sparse_network, name, shape))
+            for key, title, name, shape, _ in _FLOAT
+            if key in ("resnet20", "vgg-small")
+        ),
         Subject("binary", "convolution 3×3, 256→256, 14×14", _binary),
     )
 
@@ -128,6 +144,54 @@ def _hashed() -> Network:
         form = Hashed(tuple(weight.shape), weight.numel() // _HASHED_TO, SEED + number)
         attach(layer, form, form.project(weight))
     return network
+
+
+def _sparse_codebook(layer: nn.Module, weight: Tensor, block: int = 1) -> None:
+    """A tenth of the weights at random, in blocks of output channels, at the nearest of 16 evenly spread values."""
+    generator = torch.Generator().manual_seed(SEED)
+    places = torch.rand(-(-len(weight) // block), *weight.shape[1:], generator=generator) < _KEPT
+    kept = places.repeat_interleave(block, 0)[: len(weight)]
+    low, high = float(weight.min()), float(weight.max())
+    step = (high - low) / (_VALUES - 1)
+    index = ((weight - low) / step).round().clamp(0, _VALUES - 1).to(torch.int64)
+    attach(layer, Codebook(torch.where(kept, index, -1), _VALUES), low + step * torch.arange(_VALUES))
+
+
+@torch.no_grad()
+def _linear(cin: int, cout: int) -> tuple[Network, nn.Linear]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        layer = nn.Linear(cin, cout)
+    nodes = (Node("flat", "flat", ("input",)), Node("fc", "fc", ("flat",)))
+    return Network(nodes, {"flat": nn.Flatten(), "fc": layer}, (cin, 1, 1)).eval(), layer
+
+
+@torch.no_grad()
+def _sparse_linear(cin: int, block: int) -> tuple[Entry, ...]:
+    network, layer = _linear(cin, 4096)
+    _sparse_codebook(layer, layer.weight.detach().clone(), block)
+    return _same(network)
+
+
+@torch.no_grad()
+def _hashed_linear() -> tuple[Entry, ...]:
+    network, layer = _linear(4096, 4096)
+    weight = layer.weight.detach().clone()
+    form = Hashed(tuple(weight.shape), weight.numel() // 64, SEED)
+    attach(layer, form, form.project(weight))
+    return _same(network)
+
+
+@torch.no_grad()
+def _sparse_network(name: str, shape: tuple[int, int, int]) -> tuple[Entry, ...]:
+    """All weights but those of the first layer; the batch-norms know the sparse network's statistics."""
+    network = _zoo(name, shape, 10)
+    for number, layer in enumerate(network.weighted().values()):
+        if number:
+            _sparse_codebook(layer, stored_of(layer).detach().clone())
+    network.train()
+    network(torch.rand(16, *shape, generator=torch.Generator().manual_seed(SEED)))
+    return _same(network.eval())
 
 
 @torch.no_grad()
