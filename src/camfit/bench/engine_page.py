@@ -1,84 +1,18 @@
-"""The figures of benchmarks/engine.py, and the one function that makes docs/results/engine.md of them."""
+"""docs/results/engine.md from the figures of ``camfit bench engine``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-import msgspec
-
-from interleave import ASLEEP
-from machine import Machine
+from camfit.bench import resources_page, standing
+from camfit.bench.figures import Figure, Report, Row
+from camfit.bench.interleave import ASLEEP
+from camfit.bench.page import milliseconds, percent, table
+from camfit.bench.peers import PEERS
 
 _QUIET = 0.05  # others' share of the processors' time from which a run is called disturbed
 _TIE = 0.2
 _THREADS = {1: "One thread", 2: "Two threads"}
-_LIMITS = (
-    "One processor, warm caches, one image at a time: no batches, no cold start, no energy. Weights are random, so it "
-    "says nothing about accuracy; what a compressed or binary network loses is another measurement. ONNX Runtime is "
-    "compared in float32 only: its int8, and other runtimes, may be faster on some of these networks. A binary layer "
-    "is other arithmetic, not the same convolution made faster: a network must be trained for it. A plain loop stands "
-    "for no library."
-)
-
-
-class Ratio(msgspec.Struct, frozen=True):
-    """Time over the row's baseline: median of the rounds, and their 10th and 90th percentile."""
-
-    median: float
-    low: float
-    high: float
-
-
-class Figure(msgspec.Struct, frozen=True):
-    """One contender of a row.
-
-    Attributes:
-        name: engine and variant.
-        median_ms, p95_ms: over all timed calls.
-        calls: how many these are.
-        ratio: to the row's baseline.
-        error: largest difference from torch's output, as a share of the largest output.
-        file_bytes: of its file; 0 where there is none.
-        pause_ms: median time after its blocks until the process was idle.
-        awake: the largest share of a core that the process still used at the end of such a pause.
-    """
-
-    name: str
-    median_ms: float
-    p95_ms: float
-    calls: int
-    ratio: Ratio
-    error: float
-    file_bytes: int
-    pause_ms: float
-    awake: float
-
-
-class Row(msgspec.Struct, frozen=True):
-    """One subject with one number of threads. ``others``: share of all processors' time that other processes used."""
-
-    key: str
-    title: str
-    threads: int
-    others: float | None
-    baseline: str
-    figures: tuple[Figure, ...]
-
-
-class Report(msgspec.Struct, frozen=True):
-    """A whole run, as docs/results/engine.json holds it."""
-
-    date: str
-    command: str
-    seed: int
-    seconds: float
-    rounds: int
-    tolerance: float
-    machine: Machine
-    isa: str
-    compiler: str
-    load_before: float
-    rows: tuple[Row, ...]
 
 
 def render(report: Report) -> str:
@@ -87,20 +21,28 @@ def render(report: Report) -> str:
 
 
 def _lines(report: Report) -> Iterator[str]:
-    yield "# The engine beside ONNX Runtime"
+    yield f"# The engine beside {'other runtimes' if report.peers else 'ONNX Runtime'}"
     yield ""
+    precision = "" if report.peers or _has_integers(report) else ", float32"
     yield (
-        "Made by `benchmarks/engine.py` from `engine.json`; do not edit. One image at a time, float32. The ratio is "
-        f"time over ONNX Runtime's of the same row (below 1 is faster): the median of {report.rounds} rounds, with "
-        f"their 10th and 90th percentile. Take less than {100 * _TIE:.0f} % for a tie."
+        f"Made by `camfit bench engine` from `engine.json`; do not edit. One image at a time{precision}. The ratio is "
+        f"time over ONNX Runtime's{'' if precision else ' in float32,'} of the same row (below 1 is faster): the "
+        f"median of {report.rounds} rounds, with their 10th and 90th percentile. Take less than {100 * _TIE:.0f} % for "
+        "a tie."
     )
     for threads in dict.fromkeys(row.threads for row in report.rows):
+        rows = [row for row in report.rows if row.threads == threads]
         yield ""
         yield f"## {_THREADS.get(threads, f'{threads} threads')}"
         yield ""
-        yield from _table(row for row in report.rows if row.threads == threads)
+        if report.peers:
+            yield from standing.lines(rows, threads)
+            yield ""
+        yield from _rows(rows, bool(report.peers))
     yield ""
     yield from _binary_sentence(report)
+    if report.resources is not None:
+        yield from resources_page.lines(report.resources)
     yield "## Where and with what"
     yield ""
     yield from _where(report)
@@ -111,35 +53,49 @@ def _lines(report: Report) -> Iterator[str]:
     yield ""
     yield "## What it does not show"
     yield ""
-    yield _LIMITS
+    yield " ".join(_limits(report))
 
 
-def _table(rows: Iterable[Row]) -> Iterator[str]:
-    yield "| network | engine | median ms | p95 ms | ratio | 10–90 % | file bytes |"
-    yield "|---|---|--:|--:|--:|--:|--:|"
+def _has_integers(report: Report) -> bool:
+    return any("int8" in figure.name for row in report.rows for figure in row.figures)
+
+
+def _rows(rows: Sequence[Row], errors: bool) -> Iterator[str]:
+    """The table; with ``errors`` it tells how far each output is from torch's."""
+    head = ["network", "engine", "median ms", "p95 ms", "ratio", "10–90 %", "file bytes"]
+    yield from table([*head, "off"] if errors else head, _cells(rows, errors))
+
+
+def _cells(rows: Sequence[Row], errors: bool) -> Iterator[list[str]]:
     for row in rows:
         for number, figure in enumerate(row.figures):
-            is_baseline = figure.name == row.baseline
-            ratio, spread = f"{figure.ratio.median:.2f}", f"{figure.ratio.low:.2f}–{figure.ratio.high:.2f}"
+            ratio = spread = ""
+            if figure.name == row.baseline:
+                ratio = "1"
+            elif figure.ratio is not None:
+                ratio, spread = f"{figure.ratio.median:.2f}", f"{figure.ratio.low:.2f}–{figure.ratio.high:.2f}"
             cells = [
                 row.title if number == 0 else "",
                 figure.name,
-                _ms(figure.median_ms),
-                _ms(figure.p95_ms),
-                "1" if is_baseline else ratio,
-                "" if is_baseline else spread,
+                milliseconds(figure.median_ms),
+                milliseconds(figure.p95_ms),
+                ratio,
+                spread,
                 f"{figure.file_bytes:,}" if figure.file_bytes else "",
             ]
-            yield f"| {' | '.join(cells)} |"
+            yield [*cells, f"{figure.error:.0e}"] if errors else cells
+        for refused in row.refused:
+            yield ["", refused.name, refused.reason, *[""] * (5 if errors else 4)]
 
 
 def _binary_sentence(report: Report) -> Iterator[str]:
     """The two speed-ups of the binary convolution side by side: the one against a plain loop is often quoted alone."""
     row = next((row for row in report.rows if row.key == "binary" and row.threads == 1), None)
-    if row is None:
+    if row is None or not row.baseline:
         return
     binary = next(figure for figure in row.figures if figure.name.startswith("camfit"))
     loop = next(figure for figure in row.figures if figure.name.startswith("plain"))
+    assert binary.ratio is not None and loop.ratio is not None
     over_loop, over_float = loop.ratio.median / binary.ratio.median, 1 / binary.ratio.median
     yield (
         "The binary convolution, binarizing and packing its input included, is "
@@ -158,7 +114,14 @@ def _where(report: Report) -> Iterator[str]:
     yield f"- Its instruction sets, of those that matter here: {', '.join(machine.flags) or 'unknown'}."
     yield f"- {_instruction_sets(report)}"
     yield f"- Versions: {versions}."
-    yield f"- Plain loop: `benchmarks/plain_conv.c`, {report.compiler}."
+    there = [f"{peer.name} ({peer.version})" for peer in report.peers if not peer.missing]
+    absent = [f"{peer.name} ({peer.missing})" for peer in report.peers if peer.missing]
+    if there:
+        yield f"- Peers: {', '.join(there)}."
+    if absent:
+        yield f"- Peers that were not there: {'; '.join(absent)}."
+    if report.compiler:
+        yield f"- Plain loop: `src/camfit/bench/plain_conv.c`, {report.compiler}."
     yield f"- {_quiet(report)}"
 
 
@@ -182,9 +145,7 @@ def _quiet(report: Report) -> str:
         return f"How busy others kept the machine is unknown; {load}."
     quiet = max(shares) <= _QUIET
     verdict = "the machine was quiet" if quiet else "**the machine was not quiet: do not quote these figures**"
-    return (
-        f"Other processes used at most {_percent(max(shares))} of the processors' time in any row; {load}: {verdict}."
-    )
+    return f"Other processes used at most {percent(max(shares))} of the processors' time in any row; {load}: {verdict}."
 
 
 def _how(report: Report) -> Iterator[str]:
@@ -201,7 +162,7 @@ def _how(report: Report) -> Iterator[str]:
             "it comes, with threads that spin while they wait for work, and with `session.intra_op.allow_spinning=0` "
             "(*threads sleep*). Ratios are to the first."
         )
-    else:
+    elif report.machine.cores == 1:
         yield "Two threads were not timed: there was one core only."
     yield _asleep(figures)
     yield (
@@ -211,6 +172,16 @@ def _how(report: Report) -> Iterator[str]:
         "get the graph that camfit packs, batch-norm folded; compressed networks reach ONNX Runtime as dense values. "
         "camfit runs in speed mode and normalises its input as well (a multiplication and an addition a value)."
     )
+    if report.peers:
+        yield _of_peers()
+    if _has_integers(report):
+        yield (
+            "Weights are drawn from a normal distribution, which trained ones resemble: uniform ones use the full "
+            "range of an integer far more often, and would cost camfit's int8 kernel for AVX2 extra work that trained "
+            "networks do not. Int8 is calibrated on 32 random images, in camfit and in ONNX Runtime (its static "
+            "quantization, QDQ, unsigned bytes for values and signed ones for weights, a scale a channel). "
+            "Its outputs are compared with the float network's; the column *off* has what rounding costs."
+        )
     yield (
         "For the binary convolution the float contenders get the signs of the input and dense ±α weights, so that all "
         "compute the same output; camfit gets the real input and binarizes it. The plain loop is six nested loops over "
@@ -218,8 +189,55 @@ def _how(report: Report) -> Iterator[str]:
     )
     yield (
         "Outputs are compared with torch's before anything is timed: the largest difference was "
-        f"{max((figure.error for figure in figures), default=0.0):.0e} of the largest output; an engine above "
-        f"{report.tolerance:.0e} is refused."
+        f"{max((figure.error for figure in figures if 'int8' not in figure.name), default=0.0):.0e} of the largest "
+        f"output{' in float32' if _has_integers(report) else ''}; "
+        f"{_refusal(report)}"
+    )
+
+
+def _refusal(report: Report) -> str:
+    if not report.peers:
+        return f"an engine above {report.tolerance:.0e} is refused."
+    bounds = ", ".join(f"{bound:g} {names}" for bound, names in _bounds().items())
+    return (
+        f"camfit and ONNX Runtime in float32 above {report.tolerance:.0e} are refused, so are the others above their "
+        f"bounds ({bounds}): their rows then say *wrong*."
+    )
+
+
+def _bounds() -> dict[float, str]:
+    """The peers of each tolerance."""
+    by_bound: dict[float, list[str]] = {}
+    for peer in PEERS:
+        by_bound.setdefault(peer.tolerance, []).append(peer.name)
+    return {bound: "for " + " and ".join(names) for bound, names in by_bound.items()}
+
+
+def _of_peers() -> str:
+    return (
+        "The other peers get the same ONNX model (LiteRT the same network from torch, through litert-torch; ncnn "
+        "through pnnx; MNN through its converter), batch 1, and are called through their Python bindings with the "
+        "input set beforehand, except MNN, whose runs overwrite the input: each begins by copying the image in. All "
+        "compute in float32: half precision and bfloat16 are turned off. Their thread pools are their own and are left to fall "
+        "asleep in the pauses."
+    )
+
+
+def _limits(report: Report) -> Iterator[str]:
+    yield (
+        "One processor, warm caches, one image at a time: no batches, no cold start, no energy. Weights are random, so "
+        "it says nothing about accuracy; what a compressed or binary network loses is another measurement."
+    )
+    if not report.peers:
+        yield (
+            "ONNX Runtime is compared in float32 only: its int8, and other runtimes, may be faster on some of these "
+            "networks."
+        )
+    else:
+        yield "Of the peers only ONNX Runtime is timed in int8."
+    yield (
+        "A binary layer is other arithmetic, not the same convolution made faster: a network must be trained for it. A "
+        "plain loop stands for no library."
     )
 
 
@@ -229,19 +247,8 @@ def _asleep(figures: Sequence[Figure]) -> str:
     rule = (
         "A pause lasts until the threads of the engine before are asleep, for a pool that still spins would hold a "
         "core that the next engine needs: 20 ms at least, and until the process uses less than "
-        f"{_percent(ASLEEP)} of a core. Pauses were longest after {slowest.name}: {slowest.pause_ms:.0f} ms (median)."
+        f"{percent(ASLEEP)} of a core. Pauses were longest after {slowest.name}: {slowest.pause_ms:.0f} ms (median)."
     )
     if awake < ASLEEP:
         return rule
-    return f"{rule} **Some pauses were given up after 0.3 s, with {_percent(awake)} of a core still in use.**"
-
-
-def _ms(value: float) -> str:
-    """Three significant digits, at most four decimals."""
-    if value >= 100:
-        return f"{value:.0f}"
-    return f"{value:.{1 if value >= 10 else 2 if value >= 1 else 3 if value >= 0.1 else 4}f}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    return f"{rule} **Some pauses were given up after 0.3 s, with {percent(awake)} of a core still in use.**"
