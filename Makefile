@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test setup lint native-test fuzz clean
+.PHONY: demo test setup lint native-test arm-test fuzz clean
 
 setup: $(VENV)/.installed
 
@@ -34,6 +34,12 @@ native-test: setup
 	$(BIN)/cmake -S . -B build/native-test -DCAMFIT_BUILD_TESTS=ON -DCAMFIT_BUILD_PYTHON=OFF -DCAMFIT_SANITIZE=ON
 	$(BIN)/cmake --build build/native-test --parallel 2
 	cd build/native-test && $(abspath $(BIN))/ctest --output-on-failure
+
+# Needs g++-aarch64-linux-gnu and qemu-user-static (Debian's names): the engine's tests on 64-bit ARM, emulated.
+arm-test: setup
+	$(BIN)/cmake -S . -B build/arm-test -DCMAKE_TOOLCHAIN_FILE=cmake/aarch64-linux-gnu.cmake -DCAMFIT_BUILD_TESTS=ON
+	$(BIN)/cmake --build build/arm-test --parallel 2
+	cd build/arm-test && $(abspath $(BIN))/ctest --output-on-failure
 
 test: lint native-test
 	$(BIN)/python -m pytest

@@ -6,7 +6,8 @@ Three ways in, one generator:
 - ``networks()``: a hypothesis strategy, which shrinks a failure to a small network;
 - ``plain(network)``: the same computation as an ordinary ``nn.Module`` with a ``forward`` of its own, to be traced.
 
-``with_forms(network, seed)`` puts the weights of a network into random forms; ``inputs(network, seed)`` draws images.
+``with_forms(network, seed)`` puts the weights of a network into random forms, ``quantized(network, seed)`` the network
+into int8; ``inputs(network, seed)`` draws images.
 Networks are in evaluation mode, small (at most some thousand weights), with batch-norm statistics and scales far from
 the identity (negative ones too), and their values stay of order one so that tolerances mean something.
 """
@@ -24,7 +25,10 @@ from torch import Tensor, nn
 
 from camfit.forms import Codebook, Form, Hashed, Masked, Sign, attach
 from camfit.layers import BinaryConv2d, BinaryLinear
+from camfit.method import Calibration
+from camfit.methods.precision.int8 import Int8
 from camfit.network import INPUT, Add, Concat, Network, Node
+from camfit.surgery import apply
 
 T = TypeVar("T")
 
@@ -98,6 +102,22 @@ def with_forms(
             form, stored = _form(chosen.choice(list(forms)), layer.weight.detach(), chosen, generator)
             attach(layer, form, stored)
     return result
+
+
+def quantized(network: Network, seed: int, options: Int8 | None = None) -> Network:
+    """The network in int8, calibrated on random images; by default with options drawn by the seed."""
+    chosen = random.Random(seed)
+    options = options or Int8(
+        weights=chosen.choice(["channel", "tensor"]),
+        weight_bits=chosen.choice([8, 8, 7, 4]),
+        activations=chosen.choice(["affine", "symmetric"]),
+        calibration=chosen.choice(["min-max", "percentile", "mse", "entropy"]),
+        equalise=chosen.random() < 0.5,
+        bias_correction=chosen.random() < 0.5,
+        keep=tuple(path for path in list(network.weighted())[1:] if chosen.random() < 0.1),
+    )
+    x = inputs(network, seed + 1, 4)
+    return apply(network, options.plan(network, Calibration(x, torch.zeros(len(x), dtype=torch.int64), seed)))
 
 
 def _form(name: str, weight: Tensor, chosen: random.Random, generator: torch.Generator) -> tuple[Form | None, Tensor]:

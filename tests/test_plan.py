@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from camfit.errors import RunError
-from camfit.forms import Codebook, Form, Hashed, Masked, Sign, attach
-from camfit.layers import BinaryConv2d
+from camfit.forms import Codebook, Form, Hashed, Integer, Masked, Sign, attach
+from camfit.layers import BinaryConv2d, Quantize
 from camfit.network import INPUT, Network, Node
-from camfit.plan import Constrain, Edit, Insert, KeepChannels, Plan, Remove, Replace, SetValues
+from camfit.plan import Append, Constrain, Edit, Insert, KeepChannels, Plan, Remove, Replace, SetValues
 from camfit.storage import network_bytes, plan_bytes, plan_from_bytes, plan_parts, same_plan
 from camfit.surgery import apply
 
@@ -35,6 +35,8 @@ EDITS: tuple[Edit, ...] = (
     Replace("conv", binary()),
     Replace("drop", nn.Dropout(0.125)),
     Insert("fc", "norm", nn.BatchNorm1d(3, eps=1e-3)),
+    Append("conv@2", "bytes", Quantize(0.1, 7)),
+    Constrain("fc", Integer(torch.tensor([0.1, 0.3]), 4)),
     Remove("relu"),
     SetValues("fc.weight", torch.ones(2, 3)),
 )
@@ -65,8 +67,9 @@ def test_a_plan_prints_one_line_an_edit() -> None:
     assert lines[1] == "  keep 2 channels of group 'conv'"
     assert lines[2] == "  constrain 'conv' to form masked"
     assert lines[7] == "  replace 'drop' by Dropout(p=0.125, inplace=False)"
-    assert lines[9] == "  remove 'relu'"
-    assert lines[10] == "  set 'fc.weight' [2, 3]"
+    assert lines[9] == "  append 'bytes' (Quantize(scale=0.1, zero_point=7)) behind 'conv@2'"
+    assert lines[11] == "  remove 'relu'"
+    assert lines[12] == "  set 'fc.weight' [2, 3]"
 
 
 def test_saving_takes_a_copy_of_the_plans_tensors() -> None:

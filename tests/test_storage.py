@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from camfit.errors import RunError
-from camfit.forms import Codebook, Hashed, Masked, Sign, attach, form_of, stored_of
-from camfit.layers import BinaryConv2d
+from camfit.forms import Codebook, Hashed, Integer, Masked, Sign, attach, form_of, stored_of
+from camfit.layers import BinaryConv2d, Quantize
 from camfit.network import INPUT, Network, Node
-from camfit.plan import Constrain, Edit, Insert, KeepChannels, Plan, Remove, Replace, SetValues
+from camfit.plan import Append, Constrain, Edit, Insert, KeepChannels, Plan, Remove, Replace, SetValues
 from camfit.storage import (
     TEMPORARY,
     load_network,
@@ -115,6 +115,9 @@ EDITS: list[Edit] = [
     Replace("conv", binary()),
     Replace("drop", nn.Dropout(0.1 + 0.2)),
     Insert("conv", "norm", nn.BatchNorm2d(3, eps=1e-3)),
+    Append("conv", "bytes", Quantize(0.1, 7)),
+    Constrain("conv", Integer(torch.tensor([0.1, 0.3]), 7), torch.randn(2, 3)),
+    Constrain("conv", Integer(torch.tensor([0.1, 0.3]), 8, torch.rand(2, 3) < 0.5)),
     Remove("relu"),
     SetValues("conv.bias", torch.randn(3, dtype=torch.float64)),
 ]

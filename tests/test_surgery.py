@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from camfit.errors import PlanError
-from camfit.forms import Codebook, Form, Hashed, Masked, Sign, form_of, stored_of
+from camfit.forms import Codebook, Form, Hashed, Integer, Masked, Sign, attach, form_of, stored_of
 from camfit.graph import Graph
-from camfit.layers import BinaryConv2d, BinaryLinear
+from camfit.layers import BinaryConv2d, BinaryLinear, Quantize
 from camfit.network import INPUT, Add, Network, Node
-from camfit.plan import Constrain, Edit, Insert, KeepChannels, Plan, Remove, Replace, SetValues
+from camfit.plan import Append, Constrain, Edit, Insert, KeepChannels, Plan, Remove, Replace, SetValues
 from camfit.storage import network_bytes
 from camfit.surgery import apply, check, masked
-from networks import Allowed, inputs, networks, random_network, with_forms
+from networks import Allowed, inputs, networks, quantized, random_network, with_forms
 
 
 def small() -> Network:
@@ -358,6 +358,57 @@ def test_layers_are_inserted_removed_and_replaced() -> None:
     x = inputs(network, 0)
     y = changed.layer("conv2")(changed.layer("norm")(network.layer("conv1")(x)).clamp(0, 6))
     torch.testing.assert_close(changed(x), changed.layer("fc")(y.flatten(1)))
+
+
+def test_a_layer_is_appended_behind_a_call_and_every_reader_reads_it() -> None:
+    nodes = (Node("conv", "conv", (INPUT,)), Node("relu", "relu", ("conv",)), Node("conv@2", "conv", ("relu",)),
+             Node("add", "add", ("conv", "conv@2")))  # fmt: skip
+    network = Network(nodes, {"conv": nn.Conv2d(2, 2, 1), "relu": nn.ReLU(), "add": Add()}, (2, 3, 3)).eval()
+    steps, x, conv = Quantize(0.25, 128), inputs(network, 3), network.layer("conv")
+    one = steps(conv(x))
+    behind = apply(network, plan(Append("conv", "bytes", steps)))
+    torch.testing.assert_close(behind(x), one + conv(one.relu()))
+    assert behind.layer("bytes") is not steps
+    torch.testing.assert_close(apply(network, plan(Append(INPUT, "bytes", steps)))(x), network(steps(x)))
+    torch.testing.assert_close(apply(network, plan(Append("add", "bytes", steps)))(x), steps(network(x)))
+    second = apply(network, plan(Append("conv@2", "six", nn.ReLU6()), Append("six", "bytes", steps)))
+    torch.testing.assert_close(second(x), conv(x) + steps(conv(conv(x).relu()).clamp(0, 6)))
+
+
+def test_wrong_appends_name_what_there_is() -> None:
+    assert "no call 'conv3'; the network has conv1, norm" in refused(small(), plan(Append("conv3", "b", nn.ReLU())))
+    assert "the name 'fc' is taken" in refused(small(), plan(Append(INPUT, "fc", nn.ReLU())))
+    assert "'' is no path" in refused(small(), plan(Append(INPUT, "", nn.ReLU())))
+    assert "layer of type Sigmoid" in refused(small(), plan(Append(INPUT, "odd", nn.Sigmoid())))
+
+
+def test_channels_are_cut_through_bytes_and_integers() -> None:
+    for seed in range(20):
+        network = quantized(random_network(seed).double(), seed)
+        assert_removed_is_masked(network, random_cut(network, seed), seed)
+
+
+def test_an_integer_weight_needs_a_scale_for_each_channel() -> None:
+    message = refused(small(), plan(Constrain("fc", Integer(torch.ones(3)))))
+    assert "form integer with 3 scales, expected 2" in message
+
+
+def test_a_masked_weight_may_be_replaced_under_its_mask_or_a_smaller_one_alone() -> None:
+    third = (torch.arange(108) % 3 > 0).reshape(3, 4, 3, 3)
+    pruned = apply(small(), plan(Constrain("conv2", Masked(third)), method="magnitude"))
+    form = form_of(pruned.layer("conv2"))
+    assert isinstance(form, Masked)
+
+    def twin(mask: Tensor) -> Replace:
+        layer = nn.Conv2d(4, 3, 3)
+        attach(layer, Masked(mask), torch.ones(3, 4, 3, 3))
+        return Replace("conv2", layer)
+
+    fewer = form.mask & (torch.arange(form.mask.numel()) % 2 == 0).reshape(form.mask.shape)
+    for mask in (form.mask, fewer):
+        weight = apply(pruned, plan(twin(mask))).layer("conv2").weight
+        assert torch.equal(weight, mask.float())  # type: ignore[arg-type]
+    assert "it would discard the form masked (magnitude)" in refused(pruned, plan(twin(torch.ones(3, 4, 3, 3))))
 
 
 def test_new_layers_take_the_networks_precision() -> None:

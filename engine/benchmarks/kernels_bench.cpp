@@ -1,4 +1,5 @@
-// Times each kernel, plain beside AVX2 and AVX-512, on the shapes of the networks camfit is measured on; one thread, warm caches.
+// Times each kernel, plain beside the others, on the shapes of the networks that camfit is measured on; one
+// thread, warm caches.
 // Prints the median time of one call and, where it says something, operations (2 per multiply-accumulate) a second.
 //   kernels_bench [part of a name]
 #include <algorithm>
@@ -9,7 +10,9 @@
 #include <random>
 #include <vector>
 
+#include "../ops/conv2d_sparse/layout.h"
 #include "../ops/kernels.h"
+#include "../ops/linear_sparse/regroup.h"
 #include "../ops/winograd/winograd.h"
 
 using namespace camfit;
@@ -58,13 +61,29 @@ double milliseconds(const std::function<void()>& call) {
   return times[samples / 2];
 }
 
+// Median milliseconds of two calls that take turns, so that what slows the machine down slows both.
+std::pair<double, double> pair_milliseconds(const std::function<void()>& a, const std::function<void()>& b) {
+  using Clock = std::chrono::steady_clock;
+  const auto sample = [](const std::function<void()>& call, int calls) {
+    const auto start = Clock::now();
+    for (int i = 0; i < calls; ++i) call();
+    return std::chrono::duration<double, std::milli>(Clock::now() - start).count() / calls;
+  };
+  const int calls_a = std::max(1, int(1.0 / std::max(sample(a, 1), 1e-5)));
+  const int calls_b = std::max(1, int(1.0 / std::max(sample(b, 1), 1e-5)));
+  std::vector<double> times[2];
+  for (int i = 0; i < 15; ++i) times[0].push_back(sample(a, calls_a)), times[1].push_back(sample(b, calls_b));
+  for (auto& t : times) std::nth_element(t.begin(), t.begin() + 7, t.end());
+  return {times[0][7], times[1][7]};
+}
+
 // One line: `call` with each table. `operations` of one call, 0 for none worth printing.
 void line(const char* name, double operations, const std::function<void(const Kernels&)>& call) {
   if (!std::strstr(name, wanted)) return;
   const double plain = milliseconds([&] { call(plain_kernels()); });
   std::printf("%-44s plain %9.4f ms", name, plain);
   if (operations > 0) std::printf(" %7.1f Gop/s", operations / plain / 1e6);
-  for (const Kernels* set : {avx2_kernels(), avx512_kernels()}) {
+  for (const Kernels* set : {avx2_kernels(), avx512_kernels(), neon_kernels()}) {
     if (!set) continue;
     const double fast = milliseconds([&] { call(*set); });
     std::printf("   %s %9.4f ms", set->name, fast);
@@ -96,7 +115,7 @@ void conv2d(const char* network, const Window& w) {
   const auto weights = floats(size_t(panels) * w.kernel_h * w.kernel_w * w.in.channels * kPanel);
   Floats out(w.out.size());
   size_t room = 0;
-  for (const Kernels* set : {avx2_kernels(), avx512_kernels()})
+  for (const Kernels* set : {avx2_kernels(), avx512_kernels(), neon_kernels()})
     if (set) room = std::max(room, set->conv2d_scratch(w));
   Floats scratch(room);
   line(name, operations(w), [&](const Kernels& k) {
@@ -114,7 +133,7 @@ void winograd(int size, int cin, int cout, int kernel) {
   const auto weights = floats(size_t(panels) * panel);
   Floats out(w.out.size());
   const Epilogue epilogue = {nullptr, bias.data(), Activation::kRelu};
-  for (const Kernels* set : {avx2_kernels(), avx512_kernels()}) {
+  for (const Kernels* set : {avx2_kernels(), avx512_kernels(), neon_kernels()}) {
     char name[96];
     std::snprintf(name, sizeof name, "winograd %dx%d %d->%d @%d %s", kernel, kernel, cin, cout, size,
                   set ? set->name : "");
@@ -137,6 +156,67 @@ void winograd(int size, int cin, int cout, int kernel) {
       std::printf("   tile %d %8.4f ms %.2f", tile, fast, fast / direct);
     }
     std::printf("   (takes %d)\n", set->winograd_tile(w));
+    std::fflush(stdout);
+  }
+}
+
+// Convolution from the non-zero weights, of random positions, beside the set's way for dense weights: the ratio at each
+// density.
+void conv2d_sparse(const Window& w) {
+  const SparseLayout l = sparse_layout(w);
+  const int panels = (w.out.channels + kPanel - 1) / kPanel, taps = w.kernel_h * w.kernel_w, cin = w.in.channels;
+  const auto in = floats(w.in.size()), bias = floats(size_t(w.out.channels));
+  const Epilogue epilogue = {nullptr, bias.data(), Activation::kRelu};
+  Floats out(w.out.size());
+  for (const Kernels* set : {avx2_kernels(), avx512_kernels()}) {
+    char name[96];
+    std::snprintf(name, sizeof name, "conv2d_sparse %dx%d/%d %d->%d @%d %s", w.kernel_h, w.kernel_w, w.stride_h, cin,
+                  w.out.channels, w.in.height, set ? set->name : "");
+    if (!set || !std::strstr(name, wanted)) continue;
+    const int tile = set->winograd_tile(w);
+    const size_t panel = tile ? winograd_panel_floats(w, tile) : size_t(taps) * cin * kPanel;
+    const auto weights = floats(panel * size_t(panels));
+    const size_t of_dense = tile ? set->winograd_scratch(w, tile) : set->conv2d_scratch(w);
+    Floats room(std::max(of_dense, set->conv2d_sparse_scratch(w)));
+    const auto dense = [&] {
+      if (tile)
+        set->winograd(w, tile, in.data(), weights.data(), epilogue, out.data(), {0, w.out.height}, {0, panels},
+                      room.data());
+      else
+        set->conv2d(w, in.data(), weights.data(), epilogue, out.data(), {0, w.out.height}, {0, panels}, room.data());
+    };
+    std::printf("%-40s", name);
+    double even = 1, last = 0, last_ratio = 0;  // the density at which both take the same time
+    for (double density : {0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5}) {
+      std::vector<uint32_t> begin;
+      std::vector<SparseTap> tap;
+      for (int block = 0; block < sparse_blocks(w, l); ++block)
+        for (int o = 0; o < w.out.channels; ++o) {
+          begin.push_back(uint32_t(tap.size()));
+          for (int c = block * l.channels; c < cin && c < (block + 1) * l.channels; ++c)
+            for (int t = 0; t < taps; ++t)
+              if (double(engine() % 10000) < density * 10000)
+                tap.push_back({int32_t(sparse_offset(w, l, c, t / w.kernel_w, t % w.kernel_w)), 0.5f});
+        }
+      begin.push_back(uint32_t(tap.size()));
+      const auto [sparse, full] = pair_milliseconds(
+          [&] {
+            set->conv2d_sparse(w, in.data(), {begin.data(), tap.data()}, epilogue, out.data(), {0, w.out.height},
+                               {0, w.out.channels}, room.data());
+          },
+          dense);
+      if (density == 0.02) std::printf(" %s %8.4f ms", tile ? "winograd" : "  direct", full);
+      if (density == 0.1)
+        std::printf("   [10 %%: %.4f ms, %.1f Gop/s]", sparse, operations(w) * density / sparse / 1e6);
+      const double ratio = sparse / full;
+      std::printf("  %g %% %.2f", density * 100, ratio);
+      if (even == 1 && ratio > 1)
+        even = last + (density - last) * (ratio > last_ratio ? (1 - last_ratio) / (ratio - last_ratio) : 1);
+      last = density;
+      last_ratio = ratio;
+    }
+    std::printf("   even at %s%.0f %%, taken at 10 %%: %s\n", even == 1 ? "more than " : "",
+                (even == 1 ? last : even) * 100, set->conv2d_sparse_faster(w, 0.1) ? "yes" : "no");
     std::fflush(stdout);
   }
 }
@@ -182,6 +262,83 @@ void linear_sparse(int cin, int cout, double kept, int entries, bool column16) {
   const SparseRows rows = {begin.data(), columns, column16, code.data(), codebook.data()};
   line(name, 2.0 * double(column.size()),
        [&](const Kernels& k) { k.linear_sparse(rows, in.data(), {}, out.data(), {0, cout}); });
+}
+
+// Each form of a sparse matrix of 16 values beside the dense one, at several densities: nanoseconds of an entry (chunks: of
+// a place; tiles: of a tile), and the time over that of the dense layer.
+void linear_forms(int size) {
+  const int panels = (size + kPanel - 1) / kPanel, entries = 15;
+  const auto in = floats(size_t(size)), codebook = floats(size_t(entries));
+  const auto dense = floats(size_t(panels) * size * kPanel);
+  Floats out(static_cast<size_t>(size));
+  for (const Kernels* set : {avx2_kernels(), avx512_kernels()}) {
+    for (double density : {0.05, 0.1, 0.2, 0.3, 0.5}) {
+      char name[96];
+      std::snprintf(name, sizeof name, "linear_forms %d %s %g %%", size, set ? set->name : "", density * 100);
+      if (!set || !std::strstr(name, wanted)) continue;
+      std::printf("%-32s", name);
+      const auto row = [&](const char* form, double per, const std::function<void()>& call) {
+        const auto [time, full] = pair_milliseconds(
+            call, [&] { set->linear(size, size, in.data(), dense.data(), {}, out.data(), {0, panels}); });
+        std::printf("   %s %.2f ns %.2f", form, time / per * 1e6, time / full);
+      };
+      for (bool blocks : {false, true}) {
+        std::vector<uint32_t> begin = {0}, column;
+        std::vector<uint16_t> code;
+        for (int i = 0; i < size; ++i) {
+          if (blocks && i % kBlockRows) {
+            const std::vector<uint32_t> last(column.begin() + begin[size_t(i) - 1], column.end());
+            column.insert(column.end(), last.begin(), last.end());
+          } else {
+            for (int j = 0; j < size; ++j)
+              if (double(engine() % 10000) < density * 10000) column.push_back(uint32_t(j));
+          }
+          begin.push_back(uint32_t(column.size()));
+        }
+        for (size_t e = 0; e < column.size(); ++e) code.push_back(uint16_t(engine() % unsigned(entries)));
+        const SparseMatrix m = {{begin.data(), column.data(), false, code.data(), codebook.data()}, size, size};
+        if (blocks) {
+          std::vector<uint32_t> first(size_t(size / kBlockRows) + 1);
+          const size_t count = size_t(count_blocks(m, first.data()));
+          std::vector<uint32_t> place(count), codes(count);
+          Floats value(count * kBlockRows);
+          SparseBlocks form = {size, first.data(), place.data(), value.data(), nullptr, {}};
+          fill_blocks(m, place.data(), value.data(), nullptr, 0);
+          row("blocks", double(count), [&] { set->linear_blocks(form, in.data(), {}, out.data(), {0, size}); });
+          fill_blocks(m, place.data(), nullptr, codes.data(), 1);
+          form.value = nullptr, form.codes = codes.data();
+          std::copy(codebook.data(), codebook.data() + entries, form.codebook + 1);
+          row("coded", double(count), [&] { set->linear_blocks(form, in.data(), {}, out.data(), {0, size}); });
+          continue;
+        }
+        std::vector<uint16_t> narrow(column.begin(), column.end());
+        Floats values(column.size());
+        for (size_t e = 0; e < column.size(); ++e) values.data()[e] = codebook.data()[code[e]];
+        const SparseRows plain = {begin.data(), narrow.data(), true, nullptr, values.data()};
+        row("rows", double(column.size()), [&] { set->linear_sparse(plain, in.data(), {}, out.data(), {0, size}); });
+        std::vector<uint32_t> of(size_t((size + kChunkColumns - 1) / kChunkColumns) * size_t(size) + 1);
+        const size_t chunks = size_t(count_chunks(m, of.data()));
+        std::vector<uint16_t> places(4 * chunks);
+        std::vector<uint8_t> chunk_code(chunks);
+        fill_chunks(m, of.data(), places.data(), chunk_code.data());
+        const SparseChunks by_code = {size, size, of.data(), places.data(), chunk_code.data(), codebook.data()};
+        row("chunks", 4 * double(chunks), [&] { set->linear_chunks(by_code, in.data(), {}, out.data(), {0, size}); });
+        if (!set->linear_tiles) continue;
+        std::vector<uint32_t> word(size_t(tile_words(m)) + 15), rest_begin(size_t(size) + 1);
+        const size_t rest = size_t(count_rest(m));
+        std::vector<uint16_t> rest_column(rest), rest_code(rest);
+        uint32_t* aligned = word.data() + (64 - reinterpret_cast<uintptr_t>(word.data()) % 64) % 64 / 4;
+        fill_tiles(m, aligned, rest_begin.data(), rest_column.data(), rest_code.data());
+        const SparseRows others = {rest_begin.data(), rest_column.data(), true, rest_code.data(), nullptr};
+        SparseTiles tiles = {size, size, aligned, others, {}};
+        std::copy(codebook.data(), codebook.data() + entries, tiles.codebook + 1);
+        row("tiles", double(tile_words(m)) / (kTileEntries / 3 * kTileRows),
+            [&] { set->linear_tiles(tiles, in.data(), {}, out.data(), {0, size}); });
+      }
+      std::printf("\n");
+      std::fflush(stdout);
+    }
+  }
 }
 
 void hashed(int cin, int cout, uint32_t buckets) {
@@ -315,6 +472,8 @@ int main(int count, char** arguments) {
   linear_sparse(800, 500, 0.06, 32, false);
   linear_sparse(4096, 4096, 0.1, 256, true);
   hashed(784, 300, 10000);
+  hashed(4096, 4096, 4096 * 4096 / 64);
+  for (int size : {256, 512, 1024, 4096}) linear_forms(size);
   for (int size : {4, 7, 8, 14, 16, 28, 32, 56})
     for (int c : {8, 16, 32, 64, 128, 256, 512})
       if (size * c <= 56 * 64 || size <= 14) winograd(size, c, c, 3);
@@ -323,6 +482,22 @@ int main(int count, char** arguments) {
   winograd(28, 16, 64, 3);
   winograd(28, 3, 64, 3);
   winograd(56, 16, 64, 3);
+  for (int stride : {1, 2})
+    for (int size : {7, 14, 28, 56}) {
+      const int c = 3584 / size;
+      conv2d_sparse(window(size, c, c, 3, stride, 1));
+      conv2d_sparse(window(size, c, c, 1, stride, 0));
+    }
+  conv2d_sparse(window(32, 16, 16, 3, 1, 1));
+  conv2d_sparse(window(16, 32, 32, 3, 1, 1));
+  conv2d_sparse(window(8, 64, 64, 3, 1, 1));
+  conv2d_sparse(window(32, 16, 32, 3, 2, 1));
+  conv2d_sparse(window(32, 3, 128, 3, 1, 1));
+  conv2d_sparse(window(32, 128, 128, 3, 1, 1));
+  conv2d_sparse(window(16, 128, 256, 3, 1, 1));
+  conv2d_sparse(window(16, 256, 256, 3, 1, 1));
+  conv2d_sparse(window(8, 512, 512, 3, 1, 1));
+  conv2d_sparse(window(12, 20, 50, 5, 1, 0));
   rest();
   return 0;
 }

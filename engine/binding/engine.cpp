@@ -67,8 +67,10 @@ class Engine {
       options.isa = CAMFIT_ISA_AVX2;
     } else if (isa == "avx512") {
       options.isa = CAMFIT_ISA_AVX512;
+    } else if (isa == "neon") {
+      options.isa = CAMFIT_ISA_NEON;
     } else if (isa != "auto") {
-      throw nb::value_error(("isa: '" + isa + "', expected 'auto', 'plain', 'avx2' or 'avx512'").c_str());
+      throw nb::value_error(("isa: '" + isa + "', expected 'auto', 'plain', 'avx2', 'avx512' or 'neon'").c_str());
     }
     char why[CAMFIT_ERROR_BYTES];
     camfit_status status;
@@ -139,6 +141,7 @@ class Engine {
     switch (camfit_isa_in_use(engine_)) {
       case CAMFIT_ISA_AVX512: return "avx512";
       case CAMFIT_ISA_AVX2: return "avx2";
+      case CAMFIT_ISA_NEON: return "neon";
       default: return "plain";
     }
   }
@@ -231,7 +234,8 @@ void binding::bind_engine(nb::module_& module) {
   nb::class_<Engine>(module, "Engine", "One loaded network. Threads may share it: calls take turns.")
       .def(nb::init<nb::bytes, int, const std::string&, const std::string&>(), nb::arg("file"), nb::arg("threads") = 1,
            nb::arg("mode") = "speed", nb::arg("isa") = "auto",
-           "Loads the bytes of a .camfit file. mode: 'speed' or 'memory'; isa: 'auto', 'plain', 'avx2' or 'avx512'.\n"
+           "Loads the bytes of a .camfit file. mode: 'speed' or 'memory'; isa: 'auto', 'plain', 'avx2', 'avx512' or\n"
+           "'neon'.\n"
            "Raises FileMalformed, FileUnsupported, OutOfMemory (all ValueError) or ValueError for a bad argument.")
       .def("run", &Engine::run, nb::arg("image"),
            "Runs one image [H, W, C] or a batch [N, H, W, C], uint8 or float32 on the raw scale of the data (images:\n"
@@ -243,7 +247,7 @@ void binding::bind_engine(nb::module_& module) {
       .def_prop_ro("output_shape", &Engine::output_shape, "(height, width, channels); a vector is (1, 1, channels)")
       .def_prop_ro("memory", &Engine::memory,
                    "Bytes: weights_bytes, arena_bytes, scratch_bytes, total_bytes, load_peak_bytes.")
-      .def_prop_ro("isa", &Engine::isa, "'avx512', 'avx2' or 'plain': the kernels in use.")
+      .def_prop_ro("isa", &Engine::isa, "'avx512', 'avx2', 'neon' or 'plain': the kernels in use.")
       .def_prop_ro("info", &Engine::info, "The INFO section: JSON text.")
       .def_prop_ro("layers", &Engine::layers,
                    "Dicts in execution order: name, op, form, stored_bytes, params, macs, ns (last profiled run).")

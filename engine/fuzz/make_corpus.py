@@ -12,7 +12,22 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
-from engine.writer import CODEBOOK, NONE, RELU, RELU6, SPARSE, Net, Weight, bits_payload, dense, half, hashed, sign
+from engine.writer import (
+    CODEBOOK,
+    NONE,
+    RELU,
+    RELU6,
+    SPARSE,
+    Net,
+    Weight,
+    bits_payload,
+    dense,
+    half,
+    hashed,
+    integers,
+    level,
+    sign,
+)
 
 CONV_SHAPES = [((5, 3, 3, 2), 1), ((4, 1, 1, 1), 3), ((3, 1, 3, 3), 3)]
 
@@ -69,6 +84,27 @@ def networks() -> dict[str, Net]:
     net = Net((2, 3, 6))
     net.add_node("channel_shuffle", 0, [3])
     out["channel_shuffle"] = net
+    for groups, channels in [(1, 3), (2, 4), (5, 5)]:
+        net = Net((5, 4, channels))
+        net.quantize(0.02, 128)
+        values = rng.integers(-127, 128, (groups * 2 if groups < 5 else 5, channels // groups, 3, 2))
+        scale, bias = dense(np.full(len(values), 0.01)), half(rng.normal(size=len(values)))
+        net.int8_conv2d(
+            integers(values), scale, level(0.05, 7), groups=groups, pad=(1, 1, 1, 0), bias=bias, activation=RELU6
+        )
+        net.pool("max_pool", (2, 2), stride=(2, 1))
+        net.pool("avg_pool", (2, 1), pad=(1, 0, 0, 0), count_include_pad=groups == 1)
+        net.add_node("activation", None, [RELU])
+        last = net.add_node("int8_global_avg_pool", None, level(0.03, 0))
+        net.add_node("int8_add", [last, last], [RELU, *level(0.06, 3)])
+        net.add_node("concat", [last, last])
+        net.add_node("channel_shuffle", None, [2])
+        net.add_node("flatten")
+        weight = integers(rng.integers(-3, 4, (4, 2 * len(values))))
+        net.int8_linear(weight, dense(np.ones(4)), [0, 0] if groups == 1 else level(0.1, 9))
+        if groups > 1:
+            net.add_node("dequantize")
+        out[f"int8-{groups}"] = net
     return out
 
 

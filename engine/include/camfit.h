@@ -36,7 +36,8 @@ typedef enum camfit_isa {
   CAMFIT_ISA_AUTO = 0,
   CAMFIT_ISA_PLAIN = 1,
   CAMFIT_ISA_AVX2 = 2,
-  CAMFIT_ISA_AVX512 = 3
+  CAMFIT_ISA_AVX512 = 3,
+  CAMFIT_ISA_NEON = 4 /* 64-bit ARM */
 } camfit_isa;
 
 /* SPEED decodes compressed weights once at load where that runs faster, and holds those of 3x3 and 5x5 convolutions

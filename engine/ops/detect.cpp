@@ -2,6 +2,7 @@
 // __builtin_cpu_supports reads CPUID, and by XGETBV whether the system keeps the registers (ymm, zmm and masks).
 #include "avx2.h"
 #include "avx512.h"
+#include "neon.h"
 
 namespace camfit {
 
@@ -26,5 +27,8 @@ const Kernels* avx512_kernels() {
   return nullptr;
 #endif
 }
+
+// Every 64-bit ARM processor has NEON, so there is nothing to ask.
+const Kernels* neon_kernels() { return neon::kernels(); }
 
 }  // namespace camfit

@@ -11,9 +11,16 @@ int winograd_tile(const Window&);
 size_t winograd_scratch(const Window&, int tile);
 void winograd(const Window&, int tile, const float* in, const float* panel, const Epilogue&, float* out, Range rows,
               Range panels, float* scratch);
+bool conv2d_sparse_faster(const Window&, double density);
+size_t conv2d_sparse_scratch(const Window&);
+void conv2d_sparse(const Window&, const float* in, const SparseTaps&, const Epilogue&, float* out, Range rows,
+                   Range channels, float* scratch);
 void depthwise(const Window&, const float* in, const float* weights, const Epilogue&, float* out, Range rows);
 void linear(int cin, int cout, const float* in, const float* panel, const Epilogue&, float* out, Range panels);
 void linear_sparse(const SparseRows&, const float* in, const Epilogue&, float* out, Range rows);
+void linear_chunks(const SparseChunks&, const float* in, const Epilogue&, float* out, Range rows);
+void linear_blocks(const SparseBlocks&, const float* in, const Epilogue&, float* out, Range rows);
+void linear_tiles(const SparseTiles&, const float* in, const Epilogue&, float* out, Range rows);
 void linear_hashed(const HashedRows&, const float* in, const Epilogue&, float* out, Range rows);
 void hashed_row(const HashedRows&, uint32_t row, Range columns, float* out);
 void pack_signs(const float* in, int pixels, int channels, uint64_t* words, float* mean_abs);

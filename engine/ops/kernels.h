@@ -41,13 +41,61 @@ struct Range {
 // Any form of weights (dense, codebook, hashed) reaches the dense kernels by filling panels.
 constexpr int kPanel = 16;
 
-// Rows of a sparse matrix with codebook values: value of entry e is codebook[code[e]].
+// Rows of a sparse matrix with codebook values: value of entry e is codebook[code[e]], or codebook[e] where
+// code is null.
 struct SparseRows {
   const uint32_t* row_begin;
   const void* column;       // uint16_t where column16, else uint32_t
   bool column16;
   const uint16_t* code;
   const float* codebook;
+};
+
+// The same rows, grouped by value: in each block of kChunkColumns columns, a row's entries of one code, in chunks of
+// four columns (from the block's first one on; kChunkColumns in places that are left over). One product for a chunk.
+// Chunks of row i in block b: begin[b * rows + i] .. begin[b * rows + i + 1], an even number.
+constexpr int kChunkColumns = 4096;
+struct SparseChunks {
+  int rows, columns;
+  const uint32_t* begin;
+  const uint16_t* column;  // 4 of each chunk
+  const uint8_t* code;     // 1 of each chunk
+  const float* codebook;
+};
+
+// Rows in blocks of kBlockRows that have their entries in the same columns: entries of block b are begin[b] ..
+// begin[b + 1]. Values are floats [entry][kBlockRows], or where `value` is null 4-bit codes, the first row's in the
+// lowest bits. Rows past the last one are zero.
+constexpr int kBlockRows = 8;
+struct SparseBlocks {
+  int rows;
+  const uint32_t* begin;
+  const uint32_t* column;
+  const float* value;
+  const uint32_t* codes;
+  float codebook[16];
+};
+
+// Tiles of kTileRows x kTileColumns, in each row kTileEntries places of 10 bits: column in the tile, then code; code 0
+// is an empty place, of value 0 (which makes not-a-number of an infinite input, as zeros of panels do). Three places to a word, the first in the lowest bits: word[row tile][column tile]
+// [kTileEntries / 3][kTileRows]. Entries that find no place are in `rest`.
+constexpr int kTileRows = 16, kTileColumns = 32, kTileEntries = 6;
+struct SparseTiles {
+  int rows, columns;
+  const uint32_t* word;
+  SparseRows rest;  // column16; its codes are those of the tiles
+  float codebook[32];
+};
+
+// The non-zero weights of a convolution as conv2d_sparse takes them: for each block of input channels, for each output
+// channel, its taps in begin[block * cout + channel] .. begin[block * cout + channel + 1]. See conv2d_sparse/layout.h.
+struct SparseTap {
+  int32_t offset;
+  float value;
+};
+struct SparseTaps {
+  const uint32_t* begin;
+  const SparseTap* tap;
 };
 
 struct HashedRows {
@@ -75,6 +123,13 @@ struct Kernels {
   void (*winograd)(const Window&, int tile, const float* in, const float* panel, const Epilogue&, float* out,
                    Range rows, Range panels, float* scratch);
 
+  // The same convolution from its non-zero weights, groups == 1, over output rows and channels. conv2d_sparse_faster:
+  // whether with `density`, the share of weights that are not zero, this set is faster so than in its dense ways.
+  bool (*conv2d_sparse_faster)(const Window&, double density);
+  size_t (*conv2d_sparse_scratch)(const Window&);
+  void (*conv2d_sparse)(const Window&, const float* in, const SparseTaps&, const Epilogue&, float* out, Range rows,
+                        Range channels, float* scratch);
+
   // groups == cin, cout == cin. Weights [kernel_h][kernel_w][channels].
   void (*depthwise)(const Window&, const float* in, const float* weights, const Epilogue&, float* out, Range rows);
 
@@ -83,6 +138,11 @@ struct Kernels {
 
   // y = W x over output rows of W, straight from the sparse and the hashed form.
   void (*linear_sparse)(const SparseRows&, const float* in, const Epilogue&, float* out, Range rows);
+  void (*linear_chunks)(const SparseChunks&, const float* in, const Epilogue&, float* out, Range rows);
+  // `rows` begins at a multiple of kBlockRows, for tiles of kTileRows. linear_tiles is null in sets that have no
+  // permutation of 32 floats: they are slower so.
+  void (*linear_blocks)(const SparseBlocks&, const float* in, const Epilogue&, float* out, Range rows);
+  void (*linear_tiles)(const SparseTiles&, const float* in, const Epilogue&, float* out, Range rows);
   void (*linear_hashed)(const HashedRows&, const float* in, const Epilogue&, float* out, Range rows);
 
   // Fills row i, columns `columns` of a hashed matrix: out[j - columns.begin] = xi(i,j) * bucket[h(i,j)].
@@ -121,5 +181,6 @@ const Kernels& plain_kernels();
 // integer kernels are those of AVX2 where VNNI is not.
 const Kernels* avx2_kernels();
 const Kernels* avx512_kernels();
+const Kernels* neon_kernels();  // nullptr but on 64-bit ARM
 
 }  // namespace camfit

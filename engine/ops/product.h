@@ -27,7 +27,7 @@ inline __attribute__((always_inline)) void add_products(F (&sum)[P][V], const fl
     F weight[V];
     CAMFIT_UNROLL(2) for (int v = 0; v < V; ++v) {
       weight[v] = F::load(weights + v * apart);
-      if (v == 0 || F::kLanes == kPanel) _mm_prefetch(ahead.at + v * apart * sizeof(float), _MM_HINT_T1);
+      if (v == 0 || F::kLanes == kPanel) __builtin_prefetch(ahead.at + v * apart * sizeof(float), 0, 2);
     }
     CAMFIT_UNROLL(8) for (int i = 0; i < P; ++i) {
       const F value = F::broadcast(x[i] + k);

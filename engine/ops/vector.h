@@ -1,12 +1,16 @@
-// Vectors of 8 floats (AVX2) and of 16 (AVX-512) behind one interface, and what kernels written for either share. Each
-// op's simd.h is compiled once by its avx2.cpp and once by its avx512.cpp, into the namespace CAMFIT_SET; `Vec` is the
-// widest vector there. Everything has internal linkage, and these files use no inline function of the standard
+// Vectors of 8 floats (AVX2, NEON) and of 16 (AVX-512) behind one interface, and what kernels written for any of them
+// share. Each op's simd.h is compiled once by its avx2.cpp, avx512.cpp and neon.cpp, into the namespace CAMFIT_SET; `Vec`
+// is the widest vector there. Everything has internal linkage, and these files use no inline function of the standard
 // library: the linker keeps one copy of those, and it must not be one that needs more than the processor has.
 #pragma once
-#include <immintrin.h>
-
 #include "kernels.h"
 #include "window.h"
+
+#if defined(__aarch64__)
+#include "vec8_neon.h"
+#else
+#include <immintrin.h>
+#endif
 
 #define CAMFIT_PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)
@@ -17,6 +21,8 @@
 
 #if defined(__AVX512F__)
 #define CAMFIT_SET avx512
+#elif defined(__aarch64__)
+#define CAMFIT_SET neon
 #else
 #define CAMFIT_SET avx2
 #endif
@@ -24,6 +30,7 @@
 namespace camfit {
 namespace {
 
+#if !defined(__aarch64__)
 // max(a, b) and min(a, b) give b where either is not a number.
 struct Vec8 {
   static constexpr int kLanes = 8;
@@ -39,6 +46,12 @@ struct Vec8 {
   static Vec8 broadcast(const float* from) { return _mm256_broadcast_ss(from); }
   static Vec8 load(const float* from) { return _mm256_loadu_ps(from); }
   static Vec8 load(const float* from, Mask mask) { return _mm256_maskload_ps(from, mask); }
+  static Vec8 load(const int32_t* from) {
+    return _mm256_cvtepi32_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+  }
+  static Vec8 load(const uint8_t* from) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
+  }
   void store(float* to) const { _mm256_storeu_ps(to, v); }
   void store(float* to, Mask mask) const { _mm256_maskstore_ps(to, mask, v); }
 
@@ -60,6 +73,8 @@ inline float sum_lanes(__m256 v) {
   s = _mm_add_ps(s, _mm_movehl_ps(s, s));
   return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
 }
+inline float first_lane(__m256 v) { return _mm256_cvtss_f32(v); }
+#endif
 
 #if defined(__AVX512F__)
 struct Vec16 {
@@ -152,7 +167,7 @@ struct ChannelFinish {
 inline float finish_one(float sum, const Epilogue& epilogue, int channel) {
   const float scale = epilogue.scale ? epilogue.scale[channel] : 1.0f;
   const float bias = epilogue.bias ? epilogue.bias[channel] : 0.0f;
-  return _mm256_cvtss_f32(ClampOf<Vec8>(epilogue.activation)(Vec8::all(scale * sum + bias)));
+  return first_lane(ClampOf<Vec8>(epilogue.activation)(Vec8::all(scale * sum + bias)));
 }
 
 }  // namespace

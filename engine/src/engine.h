@@ -11,11 +11,16 @@ enum class Work : uint8_t {
   kConv,           // panels
   kConvExpand,     // each panel filled first
   kWinograd,       // transformed panels
+  kConvSparse,     // non-zero weights
   kDepthwise,
   kLinear,
   kLinearExpand,
   kLinearCodebook,
   kLinearSparse,
+  kLinearRows,
+  kLinearChunks,
+  kLinearBlocks,
+  kLinearTiles,
   kLinearHashed,
   kPackSigns,      // in -> words (out), mean of |x| (other)
   kBoxFilter,      // mean of |x| (in) -> K (out)

@@ -26,15 +26,23 @@ unsigned code_of(const Enumeration& value) {
 }
 
 bool choose_kernels(camfit_isa wanted, camfit_engine& engine, Error& error) {
-  const Kernels *avx2 = avx2_kernels(), *avx512 = avx512_kernels();
+  const Kernels *avx2 = avx2_kernels(), *avx512 = avx512_kernels(), *neon = neon_kernels();
   if (wanted == CAMFIT_ISA_AVX2 && !avx2) {
     return bad_argument(error, "isa: AVX2 was asked for, but this processor or build lacks AVX2, FMA or POPCNT");
   }
   if (wanted == CAMFIT_ISA_AVX512 && !avx512) {
     return bad_argument(error, "isa: AVX-512 was asked for, but this processor or build lacks its F, BW, DQ or VL");
   }
-  if (wanted == CAMFIT_ISA_AUTO) wanted = avx512 ? CAMFIT_ISA_AVX512 : avx2 ? CAMFIT_ISA_AVX2 : CAMFIT_ISA_PLAIN;
-  engine.kernels = wanted == CAMFIT_ISA_AVX512 ? avx512 : wanted == CAMFIT_ISA_AVX2 ? avx2 : &plain_kernels();
+  if (wanted == CAMFIT_ISA_NEON && !neon) {
+    return bad_argument(error, "isa: NEON was asked for, but this processor or build lacks it");
+  }
+  if (wanted == CAMFIT_ISA_AUTO) {
+    wanted = avx512 ? CAMFIT_ISA_AVX512 : avx2 ? CAMFIT_ISA_AVX2 : neon ? CAMFIT_ISA_NEON : CAMFIT_ISA_PLAIN;
+  }
+  engine.kernels = wanted == CAMFIT_ISA_AVX512 ? avx512
+                   : wanted == CAMFIT_ISA_AVX2 ? avx2
+                   : wanted == CAMFIT_ISA_NEON ? neon
+                                               : &plain_kernels();
   engine.isa = wanted;
   return true;
 }
@@ -53,7 +61,7 @@ bool load(const uint8_t* bytes, size_t size, const camfit_options& options, cons
   const int threads = options.threads == 0 ? 1 : options.threads;
   if (threads < 0 || threads > kMaxThreads) return bad_argument(error, "threads: expected 1 to 64");
   if (code_of(options.mode) > CAMFIT_MEMORY) return bad_argument(error, "mode: unknown");
-  if (code_of(options.isa) > CAMFIT_ISA_AVX512) return bad_argument(error, "isa: unknown");
+  if (code_of(options.isa) > CAMFIT_ISA_NEON) return bad_argument(error, "isa: unknown");
   if (!choose_kernels(options.isa, engine, error)) return false;
 
   Allocator& allocator = engine.allocator;

@@ -207,6 +207,18 @@ bool plan(Preparation& p) {
   return true;
 }
 
+Work work_of_linear(Held held) {
+  switch (held) {
+    case Held::kCodebook: return Work::kLinearCodebook;
+    case Held::kSparse: return Work::kLinearSparse;
+    case Held::kLinearRows: return Work::kLinearRows;
+    case Held::kLinearChunks: return Work::kLinearChunks;
+    case Held::kLinearBlocks: return Work::kLinearBlocks;
+    case Held::kLinearTiles: return Work::kLinearTiles;
+    default: return Work::kLinearHashed;
+  }
+}
+
 // With the weights held, the kernel of a step and what there is to share are known.
 void choose_kernel(Step* step) {
   const MatrixSource& source = step->weights.source;
@@ -225,13 +237,20 @@ void choose_kernel(Step* step) {
       step->rows.unit = step->weights.tile;
       step->columns.unit = 2;  // kernels may take two at a time
       break;
+    case Held::kSparseConv:
+      step->work = Work::kConvSparse;
+      step->columns.count = source.cout;
+      step->columns.unit = kPanel;
+      break;
     case Held::kDepthwise: step->work = Work::kDepthwise; break;
     case Held::kCodebook:
     case Held::kSparse:
+    case Held::kLinearRows:
+    case Held::kLinearChunks:
+    case Held::kLinearBlocks:
+    case Held::kLinearTiles:
     case Held::kHashed:
-      step->work = step->weights.held == Held::kCodebook ? Work::kLinearCodebook
-                   : step->weights.held == Held::kSparse ? Work::kLinearSparse
-                                                         : Work::kLinearHashed;
+      step->work = work_of_linear(step->weights.held);
       step->columns.count = source.cout;
       step->columns.unit = kPanel;
       break;

@@ -24,22 +24,6 @@ void with_expanded_panels(const Job& job, Range panels, float* scratch, const Ke
   }
 }
 
-// Form sparse: each row is a sparse row whose codebook is its own values.
-void linear_sparse_values(const Job& job, const float* in, float* out, Range rows) {
-  const HeldWeights& weights = job.step.weights;
-  const SparseRows& all = weights.source.sparse;
-  for (int row = rows.begin; row < rows.end; ++row) {
-    const uint32_t begin = all.row_begin[row], ends[2] = {0, all.row_begin[row + 1] - begin};
-    const void* column = all.column16 ? static_cast<const void*>(static_cast<const uint16_t*>(all.column) + begin)
-                                      : static_cast<const uint32_t*>(all.column) + begin;
-    const SparseRows one = {ends, column, all.column16, weights.iota, weights.source.values + begin};
-    const Epilogue& epilogue = weights.epilogue;
-    const Epilogue of_row = {epilogue.scale ? epilogue.scale + row : nullptr,
-                             epilogue.bias ? epilogue.bias + row : nullptr, epilogue.activation};
-    job.engine.kernels->linear_sparse(one, in, of_row, out + row, Range{0, 1});
-  }
-}
-
 void copy_channels(const Step& step, const uint8_t* in, uint8_t* out, Range pixels) {
   const size_t element = size_t(step.element), first = size_t(step.first_channel) * element;
   const size_t from = size_t(step.window.in.channels) * element, to = size_t(step.window.out.channels) * element;
@@ -121,6 +105,9 @@ void run_part(const void* argument, int part, int thread) {
       kernels.winograd(window, tile, in, panels, epilogue, out, rows, columns, scratch);
       break;
     }
+    case Work::kConvSparse:
+      kernels.conv2d_sparse(window, in, weights.taps, epilogue, out, rows, columns, scratch);
+      break;
     case Work::kDepthwise: kernels.depthwise(window, in, weights.floats, epilogue, out, rows); break;
     case Work::kLinear: {
       const float* panels = weights.floats + panel_floats(weights.source) * size_t(columns.begin);
@@ -133,7 +120,16 @@ void run_part(const void* argument, int part, int thread) {
       });
       break;
     case Work::kLinearCodebook: kernels.linear_sparse(weights.source.sparse, in, epilogue, out, columns); break;
-    case Work::kLinearSparse: linear_sparse_values(job, in, out, columns); break;
+    case Work::kLinearSparse: {
+      const SparseRows& stored = weights.source.sparse;
+      const SparseRows values = {stored.row_begin, stored.column, stored.column16, nullptr, weights.source.values};
+      kernels.linear_sparse(values, in, epilogue, out, columns);
+      break;
+    }
+    case Work::kLinearRows: kernels.linear_sparse(weights.linear.rows, in, epilogue, out, columns); break;
+    case Work::kLinearChunks: kernels.linear_chunks(weights.linear.chunks, in, epilogue, out, columns); break;
+    case Work::kLinearBlocks: kernels.linear_blocks(weights.linear.blocks, in, epilogue, out, columns); break;
+    case Work::kLinearTiles: kernels.linear_tiles(weights.linear.tiles, in, epilogue, out, columns); break;
     case Work::kLinearHashed: kernels.linear_hashed(weights.source.hashed, in, epilogue, out, columns); break;
     case Work::kPackSigns: {
       const size_t channels = size_t(window.in.channels), first = size_t(rows.begin);
@@ -197,6 +193,7 @@ uint64_t step_scratch(const Step& step, const Kernels& kernels) {
   const uint64_t panel = step.weights.held == Held::kExpand ? panel_floats(step.weights.source) : 0;
   if (step.work == Work::kInt8Conv || step.work == Work::kInt8Depthwise) return (kernels.int8->conv2d_scratch(step.window) + sizeof(float) - 1) / sizeof(float);
   if (step.work == Work::kWinograd) return kernels.winograd_scratch(step.window, step.weights.tile);
+  if (step.work == Work::kConvSparse) return kernels.conv2d_sparse_scratch(step.window);
   const bool conv = step.work == Work::kConv || step.work == Work::kConvExpand;
   return panel + (conv ? kernels.conv2d_scratch(step.window) : 0);
 }

@@ -18,11 +18,19 @@ double estimated_nanoseconds(const Step& step, uint64_t layer_work, bool plain) 
     case Work::kConv: return 0.02 * work * slower;
     case Work::kWinograd: return 0.008 * work;
     case Work::kConvExpand: return 0.03 * work * slower;
+    case Work::kConvSparse: {
+      const double taps = double(step.weights.nonzeros), pixels = out / double(step.window.out.channels);
+      return 0.02 * taps * pixels * slower + 0.3 * (in + out);
+    }
     case Work::kDepthwise: return 0.1 * work * slower;
     case Work::kLinear: return 0.04 * work * slower;
     case Work::kLinearExpand: return 1.0 * work;
     case Work::kLinearCodebook:
-    case Work::kLinearSparse: return 0.4 * double(step.weights.nonzeros);
+    case Work::kLinearSparse:
+    case Work::kLinearRows: return 0.4 * double(step.weights.nonzeros);
+    case Work::kLinearChunks: return 0.3 * double(step.weights.nonzeros);
+    case Work::kLinearBlocks:
+    case Work::kLinearTiles: return 0.15 * double(step.weights.nonzeros) * (plain ? 8 : 1);
     case Work::kLinearHashed: return 2.0 * work * (plain ? 4 : 1);
     case Work::kPackSigns: return 0.2 * in * slower;
     case Work::kBoxFilter: return 0.5 * double(step.window.kernel_h * step.window.kernel_w) * double(step.rows.count) *

@@ -37,6 +37,12 @@ void give_sparse(Allocator& allocator, const SparseRows& rows);
 
 // `scale` and `bias`: the layer's vectors.
 bool hold_int8(const Holder& at, bool depthwise, const float* scale, const float* bias, HeldWeights* out);
+
+// A linear layer from sparse rows, in the form that is fastest. `entries`: of the codebook, where rows have codes.
+// `held` tells whether a form is faster than panels; the rows are then no longer needed.
+bool hold_linear(const Holder& at, const SparseRows& rows, uint32_t entries, uint64_t nonzeros, HeldWeights* out,
+                 bool* held);
+
 bool hold_codebook(const Holder& at, bool linear, bool depthwise, HeldWeights* out);
 bool hold_sparse(const Holder& at, bool linear, bool depthwise, HeldWeights* out);
 

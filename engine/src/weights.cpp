@@ -167,11 +167,11 @@ bool hold_hashed(const Holder& at, bool linear, bool depthwise, HeldWeights* out
   hashed.columns = weight.columns();
   out->params = hashed.buckets;
   if (!read_floats(at, "bucket", weight.payload + 8, hashed.buckets, &hashed.bucket)) return false;
-  if (!depthwise && at.mode == CAMFIT_MEMORY) {
+  if (!depthwise) {  // in both modes: the matrix is never held, a convolution makes one panel of it at a time
     out->held = linear ? Held::kHashed : Held::kExpand;
     return true;
   }
-  if (!(depthwise ? fill_depthwise(at, out) : fill_all_panels(at, out))) return false;
+  if (!fill_depthwise(at, out)) return false;
   at.allocator.give(const_cast<float*>(hashed.bucket));
   return true;
 }

@@ -11,8 +11,10 @@ enum class Held : uint8_t {
   kWinograd,   // floats: all panels, transformed for tiles of `tile` outputs a side
   kDepthwise,  // floats: [kernel_h][kernel_w][channels]
   kExpand,     // source: one panel at a time is filled at each run
+  kSparseConv, // taps: a convolution runs from its non-zero weights
   kCodebook,   // source.sparse: a linear layer runs from it
   kSparse,     // source.sparse and values: a linear layer runs from it
+  kLinearRows, kLinearChunks, kLinearBlocks, kLinearTiles,  // linear: mode speed's forms of the two above
   kHashed,     // source.hashed: a linear layer runs from it
   kInt8,       // int8: a convolution or a linear layer
   kInt8Depthwise,
@@ -32,19 +34,19 @@ struct HeldWeights {
   int tile;              // kWinograd
   const float* floats;
   const uint64_t* words;
+  SparseTaps taps;
+  union {
+    SparseRows rows;
+    SparseChunks chunks;
+    SparseBlocks blocks;
+    SparseTiles tiles;
+  } linear;
   MatrixSource source;
   Epilogue epilogue;
   HeldInt8 int8;
-  const uint16_t* iota;  // kSparse: 0, 1, 2, ... as many as the longest row has entries
   uint64_t nonzeros;     // weights that the stored form does not skip
   uint64_t params;       // weights that it stores: non-zeros, or buckets
 };
-
-// A linear layer in form codebook or sparse runs straight from the sparse rows when fewer of its weights than this are
-// stored. Measured: a sparse multiply-accumulate gathers its input and value and costs about as much as ten dense ones
-// from panels in cache. Panels past kLargePanels come from memory, at a cost of about four.
-constexpr double kSparseDensity = 0.10, kSparseDensityOfLarge = 0.25;
-constexpr uint64_t kLargePanels = 2 << 20;  // bytes: a common size of the cache of one core
 
 // For the integer ops without a weight: sums, pools, activations.
 bool hold_int8_arithmetic(const Layer& layer, Allocator& allocator, HeldInt8* out, Error& error);

@@ -307,7 +307,7 @@ void test_by_hand(const Kernels& k) {
 
 int main() {
   using namespace camfit_test;
-  for (const Kernels* k : {&plain_kernels(), avx2_kernels(), avx512_kernels()}) {
+  for (const Kernels* k : {&plain_kernels(), avx2_kernels(), avx512_kernels(), neon_kernels()}) {
     if (!k) continue;
     test_by_hand(*k);
     for (uint32_t seed = 0; seed < 400; ++seed) {

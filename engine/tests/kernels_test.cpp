@@ -2,6 +2,8 @@
 // and, on random shapes, against the plain ones. Results that involve no rounding, and those whose rounding is fixed
 // (pools, additions, binary convolution), must agree bit for bit; the others as `close` says.
 #include "kernels_oracle.h"
+#include "conv2d_sparse/layout.h"
+#include "linear_sparse/regroup.h"
 #include "winograd/winograd.h"
 
 using namespace camfit_test;
@@ -36,8 +38,66 @@ void test_conv2d(Pair k, uint32_t seed) {
         text_of(w).chars, rows.begin, rows.end, part.begin, part.end);
 }
 
+// The taps of random weights beside the convolution from panels of the same.
+struct SparseConv {
+  Window w;
+  Floats panels;
+  std::vector<uint32_t> begin;
+  Buffer<SparseTap> tap;
+
+  SparseConv(const Window& window, int one_in, Random& random) : w(window), panels(0, random), tap(0, random) {
+    const SparseLayout l = sparse_layout(w);
+    const int cin = w.in.channels, cout = w.out.channels, taps = w.kernel_h * w.kernel_w;
+    panels = Floats(size_t((cout + kPanel - 1) / kPanel) * taps * cin * kPanel, random);
+    for (size_t i = 0; i < panels.size(); ++i) panels[i] = 0;
+    std::vector<SparseTap> all;
+    for (int block = 0; block < sparse_blocks(w, l); ++block)
+      for (int o = 0; o < cout; ++o) {
+        begin.push_back(uint32_t(all.size()));
+        for (int c = block * l.channels; c < cin && c < (block + 1) * l.channels; ++c)
+          for (int t = 0; t < taps; ++t) {
+            if (random.integer(1, one_in) > 1) continue;
+            const float value = random.real();
+            all.push_back({int32_t(sparse_offset(w, l, c, t / w.kernel_w, t % w.kernel_w)), value});
+            panels[((size_t(o / kPanel) * taps + t) * cin + c) * kPanel + o % kPanel] = value;
+          }
+      }
+    begin.push_back(uint32_t(all.size()));
+    tap = Buffer<SparseTap>(all.size(), random);
+    for (size_t i = 0; i < all.size(); ++i) tap[i] = all[i];
+  }
+  SparseTaps taps() const { return {begin.data(), tap.data()}; }
+};
+
+void test_conv2d_sparse(Pair k, uint32_t seed) {
+  Random random(seed);
+  const int cin = random.one_of({1, 2, 3, 4, 7, 8, 16, 17, 31, 48, 64, 130}), cout = random.integer(1, 70);
+  const Window window = random_window(cin, cout, 1, random.one_of({4, 15, 30}), random);
+  const SparseConv sparse(window, random.one_of({1, 4, 10, 50}), random);
+  const Window& w = sparse.w;
+  const int panels = (cout + kPanel - 1) / kPanel;
+  const Range part = random_range(cout, random), rows = random_range(w.out.height, random);
+  const Floats in = random_floats(w.in.size(), random);
+  const RandomEpilogue e(cout, random);
+  Floats dense = untouched(w.out.size(), random), expected = untouched(w.out.size(), random);
+  k.oracle.conv2d(w, in.data(), sparse.panels.data(), e.epilogue, dense.data(), {0, w.out.height}, {0, panels},
+                  nullptr);
+  for (int y = rows.begin; y < rows.end; ++y)
+    for (int x = 0; x < w.out.width; ++x)
+      for (int o = part.begin; o < part.end; ++o) {
+        const size_t at = (size_t(y) * w.out.width + x) * cout + o;
+        expected[at] = dense[at];
+      }
+  for (const Kernels* set : {&k.oracle, &k.tested}) {
+    Floats out = untouched(w.out.size(), random), scratch = random_floats(set->conv2d_sparse_scratch(w), random);
+    set->conv2d_sparse(w, in.data(), sparse.taps(), e.epilogue, out.data(), rows, part, scratch.data());
+    check(close(out, expected, w.kernel_h * w.kernel_w * cin),
+          "%s conv2d_sparse, seed %u: %s, rows %d..%d, channels %d..%d", set->name, seed, text_of(w).chars, rows.begin, rows.end, part.begin, part.end);
+  }
+}
+
 // Winograd's error grows with the sums of its whole tile, not with each output, so it is told as a share of the largest
-// output before the activation. The largest on these shapes is printed; 2.1e-6 with either set.
+// output before the activation. The largest on these shapes is printed; 2.1e-6 with any set.
 void test_winograd(const Kernels& tested, uint32_t seed) {
   Random random(seed);
   Window w;
@@ -122,17 +182,25 @@ void test_sharing(const Kernels& k, uint32_t seed) {
       k.winograd(w, tile, in.data(), weights.data() + size_t(of.begin) * size, e.epilogue, out.data(), rows, of,
                  room.data());
   };
+  const SparseConv sparse(w, 5, random);
+  Floats whole_sparse = whole, parts_sparse = parts, planes = random_floats(k.conv2d_sparse_scratch(w), random);
+  const auto run_sparse = [&](Range rows, Range channels, Floats& to) {
+    k.conv2d_sparse(w, in.data(), sparse.taps(), e.epilogue, to.data(), rows, channels, planes.data());
+  };
   run({0, height}, {0, panels}, whole, whole_direct);
+  run_sparse({0, height}, {0, cout}, whole_sparse);
   for (int row = 0; row < height;) {
     const int end = row + tile * random.integer(1, 3), stop = end < height ? end : height;
     for (int p = 0; p < panels;) {
       const int last = p + random.integer(1, 3), to = last < panels ? last : panels;
       run({row, stop}, {p, to}, parts, parts_direct);
+      run_sparse({row, stop}, {p * kPanel, to * kPanel < cout ? to * kPanel : cout}, parts_sparse);
       p = to;
     }
     row = stop;
   }
   check(same(parts_direct, whole_direct), "conv2d in parts, seed %u: %s", seed, text_of(w).chars);
+  check(same(parts_sparse, whole_sparse), "conv2d_sparse in parts, seed %u: %s", seed, text_of(w).chars);
   check(same(parts, whole), "winograd in parts, seed %u: %s, tile %d", seed, text_of(w).chars, tile);
 
   const size_t vector = size_t(cin) * kPanel;
@@ -185,6 +253,93 @@ void test_linear_sparse(Pair k, uint32_t seed) {
   k.oracle.linear_sparse(sparse, in.data(), e.epilogue, expected.data(), part);
   check(close(out, expected, columns), "linear_sparse, seed %u: %dx%d, %d entries, 1 of %d, rows %d..%d", seed, rows,
         columns, entries, one_in, part.begin, part.end);
+}
+
+// Each form of a random sparse matrix against the rows that it was made of; parts of the rows give the same bits.
+void test_linear_forms(Pair k, uint32_t seed) {
+  Random random(seed);
+  const int height = random.integer(1, 60), width = random.one_of({1, 15, 32, 40, 300, 4095, 4096, 4097, 9000});
+  const int entries = random.integer(1, 16), one_in = random.one_of({1, 3, 10, 100});
+  const bool alike = random.coin();  // blocks of rows with the same columns
+  std::vector<uint32_t> begin = {0}, chosen;
+  for (int i = 0; i < height; ++i) {
+    if (alike && i % kBlockRows) {
+      const std::vector<uint32_t> last(chosen.begin() + begin[size_t(i) - 1], chosen.end());
+      chosen.insert(chosen.end(), last.begin(), last.end());
+    } else {
+      for (int j = 0; j < width; ++j)
+        if (random.integer(1, one_in) == 1) chosen.push_back(uint32_t(j));
+    }
+    begin.push_back(uint32_t(chosen.size()));
+  }
+  Buffer<uint16_t> code(chosen.size(), random);
+  for (size_t i = 0; i < chosen.size(); ++i) code[i] = uint16_t(random.integer(0, entries - 1));
+  const Floats codebook = random_floats(size_t(entries), random), in = random_floats(size_t(width), random);
+  const SparseMatrix m = {{begin.data(), chosen.data(), false, code.data(), codebook.data()}, height, width};
+  const RandomEpilogue e(height, random);
+  Floats expected = untouched(size_t(height), random);
+  k.oracle.linear_sparse(m.rows, in.data(), e.epilogue, expected.data(), {0, height});
+  const auto compare = [&](const char* form, const auto& multiply, int unit) {
+    for (const Kernels* set : {&k.oracle, &k.tested}) {
+      Floats out = untouched(size_t(height), random), parts = untouched(size_t(height), random);
+      multiply(*set, out.data(), Range{0, height});
+      for (int row = 0; row < height;) {
+        const int end = row + unit * random.integer(1, 3), stop = end < height ? end : height;
+        multiply(*set, parts.data(), Range{row, stop});
+        row = stop;
+      }
+      check(close(out, expected, width) && same(out, parts), "%s %s, seed %u: %dx%d, %d entries, 1 of %d", set->name,
+            form, seed, height, width, entries, one_in);
+    }
+  };
+
+  Floats values(chosen.size(), random);
+  for (size_t i = 0; i < chosen.size(); ++i) values[i] = codebook[code[i]];
+  const SparseRows plain = {begin.data(), chosen.data(), false, nullptr, values.data()};
+  compare("rows of values", [&](const Kernels& set, float* to, Range rows) {
+    set.linear_sparse(plain, in.data(), e.epilogue, to, rows);
+  }, 1);
+
+  const size_t blocks = size_t((width + kChunkColumns - 1) / kChunkColumns);
+  Buffer<uint32_t> chunk_begin(blocks * size_t(height) + 1, random);
+  const size_t chunks = size_t(count_chunks(m, chunk_begin.data()));
+  Buffer<uint16_t> column(4 * chunks, random);
+  Buffer<uint8_t> chunk_code(chunks, random);
+  fill_chunks(m, chunk_begin.data(), column.data(), chunk_code.data());
+  const SparseChunks by_code = {height, width, chunk_begin.data(), column.data(), chunk_code.data(), codebook.data()};
+  compare("linear_chunks", [&](const Kernels& set, float* to, Range rows) {
+    set.linear_chunks(by_code, in.data(), e.epilogue, to, rows);
+  }, 1);
+
+  const bool coded = entries < 16 && random.coin();
+  Buffer<uint32_t> block_begin(size_t((height + kBlockRows - 1) / kBlockRows) + 1, random);
+  const size_t count = size_t(count_blocks(m, block_begin.data()));
+  check(!alike || count * kBlockRows < chosen.size() + size_t(width) * kBlockRows, "blocks of equal rows, seed %u",
+        seed);
+  Buffer<uint32_t> block_column(count, random), codes(coded ? count : 0, random);
+  Floats value(coded ? 0 : count * kBlockRows, random);
+  fill_blocks(m, block_column.data(), coded ? nullptr : value.data(), codes.data(), 1);
+  SparseBlocks in_blocks = {height, block_begin.data(), block_column.data(), coded ? nullptr : value.data(),
+                            codes.data(), {}};
+  for (int i = 0; coded && i < entries; ++i) in_blocks.codebook[i + 1] = codebook[i];
+  compare("linear_blocks", [&](const Kernels& set, float* to, Range rows) {
+    set.linear_blocks(in_blocks, in.data(), e.epilogue, to, rows);
+  }, kBlockRows);
+
+  Buffer<uint32_t> word(size_t(tile_words(m)), random), rest_begin(size_t(height) + 1, random);
+  const size_t rest = size_t(count_rest(m));
+  Buffer<uint16_t> rest_column(rest, random), rest_code(rest, random);
+  fill_tiles(m, word.data(), rest_begin.data(), rest_column.data(), rest_code.data());
+  check(rest_begin[size_t(height)] == rest, "the rest of tiles, seed %u", seed);
+  const SparseRows others = {rest_begin.data(), rest_column.data(), true, rest_code.data(), nullptr};
+  SparseTiles tiles = {height, width, word.data(), others, {}};
+  for (int i = 0; i < entries; ++i) tiles.codebook[i + 1] = codebook[i];
+  compare("linear_tiles", [&](const Kernels& set, float* to, Range rows) {
+    if (set.linear_tiles)
+      set.linear_tiles(tiles, in.data(), e.epilogue, to, rows);
+    else
+      set.linear_sparse(m.rows, in.data(), e.epilogue, to, rows);
+  }, kTileRows);
 }
 
 void test_hashed(Pair k, uint32_t seed) {
@@ -339,7 +494,7 @@ void test_table(const Kernels& k) {
 int main() {
   test_xxh32();
   test_table(plain_kernels());
-  for (const Kernels* fast : {avx2_kernels(), avx512_kernels()}) {
+  for (const Kernels* fast : {avx2_kernels(), avx512_kernels(), neon_kernels()}) {
     if (!fast) continue;
     std::printf("%s\n", fast->name);
     test_table(*fast);
@@ -347,6 +502,7 @@ int main() {
     for (uint32_t seed = 0; seed < 600; ++seed) {
       test_conv2d(pair, seed);
       test_winograd(*fast, seed);
+      test_conv2d_sparse(pair, seed);
       test_depthwise(pair, seed);
       test_binary(pair, seed);
     }
@@ -355,6 +511,7 @@ int main() {
       test_sharing(*fast, seed);
       test_linear(pair, seed);
       test_linear_sparse(pair, seed);
+      test_linear_forms(pair, seed);
       test_hashed(pair, seed);
       test_pool(pair, seed);
       test_elementwise(pair, seed);

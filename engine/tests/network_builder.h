@@ -58,11 +58,12 @@ inline Bytes assemble(const Bytes (&sections)[4]) {
 // A network with random weights. Methods add nodes and return the id of their value.
 class NetworkBuilder {
  public:
-  NetworkBuilder(uint32_t height, uint32_t width, uint32_t channels) {
+  // Of all channels: x = raw * scale + shift.
+  NetworkBuilder(uint32_t height, uint32_t width, uint32_t channels, float scale = 0.01f, float shift = -1.0f) {
     for (uint32_t dimension : {height, width, channels}) put_varint(head_, dimension);
     for (uint32_t c = 0; c < channels; ++c) {
-      put_float(head_, 0.01f);
-      put_float(head_, -1.0f);
+      put_float(head_, scale);
+      put_float(head_, shift);
     }
   }
 
@@ -194,7 +195,7 @@ class NetworkBuilder {
 };
 
 // Every op and every form. `wide` multiplies the channels, so that steps are large enough to be shared among threads.
-inline NetworkBuilder every_op(uint32_t wide) {
+inline NetworkBuilder every_op(uint32_t wide, bool softmax = true) {
   const uint32_t c = 4 * wide;
   NetworkBuilder net(8, 8, 2);
   uint32_t at = net.conv(1, 0, c, 3, 1, net.dense({c, 2, 3, 3}));
@@ -218,7 +219,7 @@ inline NetworkBuilder every_op(uint32_t wide) {
   at = net.linear(2, at, c, net.sign({c, 2 * c}));
   at = net.linear(4, at, c, net.sign({c, c}));
   at = net.linear(2, at, 5, net.dense({5, c}));
-  net.node(13, {at}, {});                                                // softmax
+  if (softmax) net.node(13, {at}, {});
   return net;
 }
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import nn
 
-from camfit.forms import Codebook, Masked, form_of, stored_of
+from camfit.forms import Codebook, Integer, Masked, form_of, stored_of
 from camfit.graph import Dimension, Graph
 from camfit.network import Network
 
@@ -44,6 +44,11 @@ def parameters(network: Network) -> dict[str, int]:
         elif isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d):
             counts[path] = 2 * layer.num_features
     return counts
+
+
+def weights(network: Network) -> dict[str, int]:
+    """Numbers that each weighted layer has to store for its weight alone: :func:`parameters` without biases."""
+    return {path: _stored_weights(layer) for path, layer in network.weighted().items()}
 
 
 def mac_cost(network: Network, graph: Graph) -> Cost:
@@ -115,7 +120,7 @@ def _weight_size(layer: nn.Module) -> int:
 
 def _stored_weights(layer: nn.Module) -> int:
     form = form_of(layer)
-    if isinstance(form, Masked):
+    if isinstance(form, Masked | Integer) and form.mask is not None:
         return int(form.mask.sum())
     if isinstance(form, Codebook):
         return int((form.index >= 0).sum())

@@ -12,7 +12,7 @@ from camfit import _native
 from camfit.errors import FileError
 
 Mode = Literal["speed", "memory"]
-Isa = Literal["auto", "plain", "avx2", "avx512"]
+Isa = Literal["auto", "plain", "avx2", "avx512", "neon"]
 
 
 class Engine:

@@ -94,6 +94,51 @@ class BinaryLinear(nn.Linear):
         return y if self.bias is None else y + self.bias
 
 
+class _FakeQuantize(torch.autograd.Function):
+    """scale·(q − z) forward; the gradient passes where q was not clamped."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
+        q = torch.floor(x * (1 / scale) + 0.5) + zero_point
+        ctx.save_for_backward((q >= 0) & (q <= 255))
+        return scale * (q.clamp(0, 255) - zero_point)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        inside: Tensor = ctx.saved_tensors[0]
+        return gradient * inside.to(gradient.dtype), None, None
+
+
+class Quantize(nn.Module):
+    """Values that are bytes in the engine: scale·(q − z), q = clamp(⌊x/scale + ½⌋ + z, 0, 255), straight-through.
+
+    The division is by multiplication with 1/scale, as the engine does it. Jacob et al., CVPR 2018, section 3.
+
+    Args:
+        scale: of one step, above 0 (float32).
+        zero_point: the byte that stands for 0.
+    """
+
+    scale: Tensor
+    zero_point: Tensor
+
+    def __init__(self, scale: float = 1.0, zero_point: int = 0) -> None:
+        super().__init__()
+        if not 0 < scale < float("inf") or not 0 <= zero_point <= 255:
+            raise ModelError(
+                f"quantize with scale {scale:g} and zero point {zero_point}: expected a scale above 0 and a byte"
+            )
+        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32))
+        self.register_buffer("zero_point", torch.tensor(zero_point, dtype=torch.int32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = self.scale.to(x.dtype)
+        return _FakeQuantize.apply(x, scale, self.zero_point)  # type: ignore[no-any-return, no-untyped-call]
+
+    def extra_repr(self) -> str:
+        return f"scale={float(self.scale):g}, zero_point={int(self.zero_point)}"
+
+
 @dataclass(frozen=True)
 class LayerKind:
     """A layer class with the constructor arguments that describe one."""
@@ -125,6 +170,7 @@ LAYERS: dict[str, LayerKind] = {
     "add": LayerKind(Add, ()),
     "concat": LayerKind(Concat, ()),
     "channel_shuffle": LayerKind(nn.ChannelShuffle, ("groups",)),
+    "quantize": LayerKind(Quantize, ()),
 }
 
 

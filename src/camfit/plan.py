@@ -38,7 +38,10 @@ class Constrain:
 
 @dataclass(frozen=True, eq=False)
 class Replace:
-    """Put another layer at this path. It has the old one's inputs and output shape, and takes over no values."""
+    """Put another layer at this path. It has the old one's inputs and output shape, and takes over no values.
+
+    A masked weight may be replaced by one under a mask that revives nothing; any other form would be lost.
+    """
 
     layer: str
     by: nn.Module
@@ -57,6 +60,18 @@ class Insert:
 
     def __str__(self) -> str:
         return f"insert {self.name!r} ({_named(self.layer)}) before {self.before!r}"
+
+
+@dataclass(frozen=True, eq=False)
+class Append:
+    """Put a new one-input layer, called ``name``, behind the call ``after`` (or ``"input"``): its readers read it."""
+
+    after: str
+    name: str
+    layer: nn.Module
+
+    def __str__(self) -> str:
+        return f"append {self.name!r} ({_named(self.layer)}) behind {self.after!r}"
 
 
 @dataclass(frozen=True)
@@ -85,7 +100,7 @@ def _named(layer: nn.Module) -> str:
     return f"{type(layer).__name__.removeprefix('Parametrized')}({layer.extra_repr()})"
 
 
-Edit = KeepChannels | Constrain | Replace | Insert | Remove | SetValues
+Edit = KeepChannels | Constrain | Replace | Insert | Append | Remove | SetValues
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from camfit.errors import CamfitError, RunError
-from camfit.forms import FORMS, Codebook, Form, Hashed, Masked, Sign, attach, form_of, stored_of
+from camfit.forms import FORMS, Codebook, Form, Hashed, Integer, Masked, Sign, attach, form_of, stored_of
 from camfit.layers import build, describe
 from camfit.network import Network, Node
-from camfit.plan import Constrain, Edit, Insert, KeepChannels, Plan, Remove, Replace, SetValues
+from camfit.plan import Append, Constrain, Edit, Insert, KeepChannels, Plan, Remove, Replace, SetValues
 
 _KEY = "camfit"
 
@@ -89,6 +89,8 @@ def form_from(description: dict[str, Any], arrays: dict[str, Tensor]) -> Form:
         form = Hashed(shape, description["buckets"], description["seed"])
     elif name == Sign.name:
         form = Sign()
+    elif name == Integer.name:
+        form = Integer(arrays["scale"], description["bits"], arrays.get("mask"))
     else:
         raise RunError(f"form {name!r}: expected one of {', '.join(FORMS)}")
     form.origin = description["origin"]
@@ -191,6 +193,10 @@ def plan_parts(plan: Plan) -> tuple[dict[str, Any], dict[str, Tensor]]:
             layer, layer_arrays = _layer_parts(edit.layer)
             edits.append({"edit": "insert", "before": edit.before, "name": edit.name, "layer": layer})
             arrays |= _under(prefix, layer_arrays)
+        elif isinstance(edit, Append):
+            layer, layer_arrays = _layer_parts(edit.layer)
+            edits.append({"edit": "append", "after": edit.after, "name": edit.name, "layer": layer})
+            arrays |= _under(prefix, layer_arrays)
         elif isinstance(edit, Remove):
             edits.append({"edit": "remove", "layer": edit.layer})
         else:
@@ -231,6 +237,8 @@ def _edit_from(value: dict[str, Any], prefix: str, arrays: dict[str, Tensor]) ->
         return Replace(value["layer"], _layer_from(value["by"], _at(prefix, arrays)))
     if kind == "insert":
         return Insert(value["before"], value["name"], _layer_from(value["layer"], _at(prefix, arrays)))
+    if kind == "append":
+        return Append(value["after"], value["name"], _layer_from(value["layer"], _at(prefix, arrays)))
     if kind == "remove":
         return Remove(value["layer"])
     if kind == "set_values":

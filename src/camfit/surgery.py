@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from camfit.cut import blank, cut
 from camfit.errors import ModelError, PlanError
-from camfit.forms import Codebook, Form, Hashed, Masked, Sign, attach, form_of, stored_of
+from camfit.forms import Codebook, Form, Hashed, Integer, Masked, Sign, attach, form_of, stored_of
 from camfit.graph import ChannelGroup, Graph
 from camfit.layers import BinaryConv2d, BinaryLinear, kind_of
 from camfit.network import INPUT, Network, Node
-from camfit.plan import Constrain, Insert, KeepChannels, Plan, Remove, Replace, SetValues
+from camfit.plan import Append, Constrain, Insert, KeepChannels, Plan, Remove, Replace, SetValues
 
 T = TypeVar("T")
 
@@ -98,6 +98,8 @@ class _Surgeon:
                 self._replace(number, edit)
             elif isinstance(edit, Insert):
                 self._insert(number, edit)
+            elif isinstance(edit, Append):
+                self._append(number, edit)
             elif isinstance(edit, Remove):
                 self._remove(number, edit)
             else:
@@ -209,6 +211,8 @@ class _Surgeon:
             raise PlanError(f"form {form.name} with {found}, expected {list(expected)}")
         if isinstance(form, Masked) and form.mask.shape != weight.shape:
             raise PlanError(f"a mask of shape {list(form.mask.shape)}, expected the weight's {list(weight.shape)}")
+        if isinstance(form, Integer) and form.scale.numel() != weight.shape[0]:
+            raise PlanError(f"form integer with {form.scale.numel()} scales, expected {weight.shape[0]}")
         with torch.no_grad():
             made = form(stored)
         if made.shape != weight.shape:
@@ -224,7 +228,7 @@ class _Surgeon:
             if isinstance(self.plan.edits[earlier], Replace):
                 raise self._error(number, "one plan may replace a layer once", edit.layer)
         form = form_of(old) if isinstance(old, nn.Conv2d | nn.Linear) else None
-        if form is not None:
+        if form is not None and not _keeps_mask(form, edit.by):
             origin = form.origin or "an earlier edit"
             why = f"it would discard the form {form.name} ({origin}) of the layer's weight"
             raise self._error(number, why, edit.layer)
@@ -245,11 +249,7 @@ class _Surgeon:
             raise self._error(
                 number, f"layer {edit.before!r} has {len(calls[0].inputs)} inputs; expected one", edit.before
             )
-        paths = {*self.network.layer_paths(), *(node.name for node in self.network.nodes), INPUT}
-        if any(p == edit.name or p.startswith(f"{edit.name}.") or edit.name.startswith(f"{p}.") for p in paths):
-            raise self._error(number, f"the name {edit.name!r} is taken", edit.name)
-        if not edit.name or not all(edit.name.split(".")):
-            raise self._error(number, f"{edit.name!r} is no path; expected names joined by dots")
+        self._new_name(number, edit.name)
         nodes: list[Node] = []
         for node in self.network.nodes:
             if node in calls:
@@ -261,6 +261,22 @@ class _Surgeon:
                 nodes.append(node)
         self.network = self.network.with_nodes(tuple(nodes), {edit.name: self._copy(edit.layer)})
         self._touch(number, edit.name, edit.before)
+
+    def _append(self, number: int, edit: Append) -> None:
+        self._known(number, edit.layer)
+        calls = {node.name: node.layer for node in self.network.nodes}
+        if edit.after != INPUT and edit.after not in calls:
+            raise self._error(number, f"no call {edit.after!r}; the network has {', '.join(calls)}", edit.after)
+        self._new_name(number, edit.name)
+        new = Node(edit.name, edit.name, (edit.after,))
+        nodes = [new] if edit.after == INPUT else []
+        for node in self.network.nodes:
+            inputs = tuple(edit.name if name == edit.after else name for name in node.inputs)
+            nodes.append(Node(node.name, node.layer, inputs))
+            if node.name == edit.after:
+                nodes.append(new)
+        self.network = self.network.with_nodes(tuple(nodes), {edit.name: self._copy(edit.layer)})
+        self._touch(number, edit.name, calls.get(edit.after, INPUT))
 
     def _remove(self, number: int, edit: Remove) -> None:
         self._layer(number, edit.layer)
@@ -326,6 +342,14 @@ class _Surgeon:
 
     # -- helpers -----------------------------------------------------------------------------------------------
 
+    def _new_name(self, number: int, name: str) -> None:
+        """Raises PlanError unless a layer of this name can join."""
+        paths = {*self.network.layer_paths(), *(node.name for node in self.network.nodes), INPUT}
+        if any(p == name or p.startswith(f"{name}.") or name.startswith(f"{p}.") for p in paths):
+            raise self._error(number, f"the name {name!r} is taken", name)
+        if not name or not all(name.split(".")):
+            raise self._error(number, f"{name!r} is no path; expected names joined by dots")
+
     def _known(self, number: int, layer: nn.Module) -> None:
         try:
             kind_of(layer)
@@ -335,6 +359,14 @@ class _Surgeon:
     def _copy(self, layer: nn.Module) -> nn.Module:
         """The plan's layer is data: the network gets a copy, in its own precision and on its own device."""
         return copy.deepcopy(layer).to(device=self.like.device, dtype=self.like.dtype).train(self.network.training)
+
+
+def _keeps_mask(form: Form, by: nn.Module) -> bool:
+    """True where the layer ``by`` has a mask of its own that revives nothing that the mask ``form`` holds."""
+    new = form_of(by) if isinstance(form, Masked) and isinstance(by, nn.Conv2d | nn.Linear) else None
+    if not isinstance(form, Masked) or not isinstance(new, Masked) or new.mask.shape != form.mask.shape:
+        return False
+    return not bool((new.mask & ~form.mask).any())
 
 
 def _widths(layer: nn.Module) -> tuple[int, ...]:

@@ -42,6 +42,11 @@ COMPOSE = (
     ("magnitude", "l1-filters"),
     ("weight-sharing", "magnitude"),
     ("xnor-net", "l1-filters"),
+    ("xnor-net", "int8"),
+    ("l1-filters", "int8"),
+    ("magnitude", "int8"),
+    ("int8", "magnitude"),
+    ("int8", "l1-filters"),
 )
 REFUSED = (
     ("hashednets", "l1-filters"),
@@ -52,6 +57,12 @@ REFUSED = (
     ("weight-sharing", "xnor-net"),
     ("xnor-net", "magnitude"),
     ("xnor-net", "xnor-net"),
+    ("weight-sharing", "int8"),
+    ("hashednets", "int8"),
+    ("int8", "weight-sharing"),
+    ("int8", "hashednets"),
+    ("int8", "xnor-net"),
+    ("int8", "int8"),
 )
 
 

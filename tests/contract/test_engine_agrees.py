@@ -3,6 +3,8 @@
 Tolerances are relative to the network's largest output. Float sums differ in order only: the worst of some ten thousand
 runs over all forms was 8e-6 (dense 4e-6, hashed 2e-6, sign 2e-6, codebook and sparse 5e-7; 8e-6 where they mix). With
 ``half`` the rounding of biases, scales and centroids to binary16 (5e-4 each) adds up over layers: 5e-3 was the worst.
+Bytes are another matter: where torch's fake quantization and the engine's integers round to different sides, whole steps
+differ (3e-2 was the worst). tests/pack/test_integer_engine.py compares them with exact integers, to the bit.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import torch
 from camfit.data import Normalisation, to_tensor
 from camfit.engine import Engine
 from camfit.errors import PlanError
+from camfit.layers import Quantize
 from camfit.method import Calibration
 from camfit.network import Network
 from camfit.pack import CODERS, pack
@@ -26,6 +29,7 @@ from networks import Allowed, inputs, random_network, with_forms
 
 TOLERANCE = 2e-5
 HALF_TOLERANCE = 1e-2
+BYTES_TOLERANCE = 8e-2
 FORMS = ("dense", "masked", "codebook", "hashed", "sign")
 
 
@@ -55,17 +59,18 @@ def assert_close(found: np.ndarray, expected: np.ndarray, tolerance: float) -> N
 
 
 def assert_agrees(network: Network, seed: int) -> None:
-    """Torch, every instruction set and both modes within TOLERANCE; two threads to the bit."""
+    """Torch, every instruction set and both modes within the tolerance; two threads to the bit."""
+    tolerance = BYTES_TOLERANCE if any(isinstance(layer, Quantize) for _, layer in network.layers()) else TOLERANCE
     images, normalisation = raw(network, seed)
     expected = in_torch(network, images, normalisation)
     data = pack(network, normalisation).data
     found = {}
     for isa, mode in itertools.product(ISAS, MODES):
         found[isa, mode] = in_engine(data, images, expected, isa, mode)
-        assert_close(found[isa, mode], expected, TOLERANCE)
+        assert_close(found[isa, mode], expected, tolerance)
         np.testing.assert_array_equal(in_engine(data, images, expected, isa, mode, threads=2), found[isa, mode])
     for one, other in itertools.combinations(found.values(), 2):
-        assert_close(one, other, TOLERANCE)
+        assert_close(one, other, tolerance)
 
 
 @pytest.mark.parametrize("seed", range(30))

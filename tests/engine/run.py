@@ -10,8 +10,9 @@ def _isas() -> list[str]:
     """What this machine runs: an instruction set that it lacks is refused."""
     net = Net((1, 1, 1))
     net.add_node("softmax")
-    every = ["plain", "avx2", "avx512"]  # each needs those before it
-    return every[: every.index(_native.Engine(net.encode()).isa) + 1]
+    best = _native.Engine(net.encode()).isa
+    every = ["plain", "neon"] if best == "neon" else ["plain", "avx2", "avx512"]  # each needs those before it
+    return every[: every.index(best) + 1]
 
 
 ISAS = _isas()

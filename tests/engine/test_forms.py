@@ -116,6 +116,28 @@ def test_sparse_linear(shape: tuple[int, int], density: float) -> None:
     check_equal(linear_net, sparse(values), values)
 
 
+@pytest.mark.parametrize("entries", [9, 16, 31, 200])
+@pytest.mark.parametrize("block", [1, 8])
+@pytest.mark.parametrize("shape", [(90, 5000), (64, 45000)])
+def test_linear_of_a_tenth_of_its_weights(shape: tuple[int, int], block: int, entries: int) -> None:
+    """Large enough that it runs regrouped: as tiles or chunks, where rows share their columns as blocks."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=entries).astype(np.float32)
+    kept = rng.random((-(-shape[0] // block), shape[1])).repeat(block, 0)[: shape[0]] < 0.1
+    index = np.where(kept, rng.integers(0, entries, shape, dtype=np.int32), -1).astype(np.int32)
+    check_equal(linear_net, codebook(index, values), index_values(index, values))
+
+
+@pytest.mark.parametrize("density", [0.02, 0.1])
+@pytest.mark.parametrize("shape", [(40, 70, 3, 3), (17, 130, 1, 1), (12, 3, 5, 4)])
+def test_convolution_of_few_of_its_weights(shape: tuple[int, ...], density: float) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=9).astype(np.float32)
+    index = random_index(rng, shape, 9, density)
+    check_equal(conv_net, codebook(index, values), index_values(index, values))
+    check_equal(conv_net, sparse(index_values(index, values)), index_values(index, values))
+
+
 def test_rows_of_more_columns_and_entries_than_16_bits_count() -> None:
     rng = np.random.default_rng(0)
     shape = (2, 70000)

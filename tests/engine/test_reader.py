@@ -280,7 +280,7 @@ def test_unsupported_nodes(data: bytes, message: str) -> None:
 def test_unknown_op_form_and_reference() -> None:
     nodes = varint(1) * 3 + struct.pack("<ff", 1, 0) + varint(1)
     table = varint(0)
-    assert "NODE: node 0 has unknown op 15" in refusal(assemble(b"", nodes + b"\x0f\0\1\0", table, b""))
+    assert "NODE: node 0 has unknown op 21" in refusal(assemble(b"", nodes + b"\x15\0\1\0", table, b""))
     assert "NODE: node 0 has unknown op 0" in refusal(assemble(b"", nodes + b"\0\0\1\0", table, b""))
     one = varint(1) + bytes([9, 1, 1, 0])
     assert refusal(assemble(b"", nodes, one, b"")) == "FileUnsupported: WGHT: weight 0 has unknown form 9"
@@ -405,15 +405,15 @@ def test_sparse_payloads_agree_with_their_positions() -> None:
 
 
 def test_what_would_take_too_much_memory_is_refused() -> None:
-    """A file of some hundred bytes that asks for 4 GiB of panels, activations, or work."""
-    huge = hashed((2**15, 2**15), 0, np.ones(1))
+    """A file of some hundred bytes that asks for 4 GiB of weights, activations, or work."""
+    huge = Weight(CODEBOOK, (2**15, 2**15), b"\x60\1" + struct.pack("<f", 1))  # one value, no bits of code
     net = Net((1, 1, 2**15))
     net.linear(huge)
     assert refusal(net.encode()).startswith("OutOfMemory: BLOB: weights of node 0 'linear0': 4294967296 bytes wanted")
     net = Net((2**15, 2**14, 1))
     net.pool("max_pool", (1, 1))
     net.pool("max_pool", (1, 1))
-    assert refusal(net.encode()).startswith("OutOfMemory: the activations: 4294967296 bytes wanted")
+    assert refusal(net.encode()).startswith("OutOfMemory: the activations: 4294967360 bytes wanted")
     net = Net((2**10, 2**10, 1))
     net.pool("max_pool", (2**11, 2**11), pad=(2**11 - 1, 2**11 - 1, 1, 1))
     assert "multiply-accumulates, at most 4398046511104" in refusal(net.encode())

@@ -29,6 +29,12 @@ OPS = {
     "flatten": 12,
     "softmax": 13,
     "channel_shuffle": 14,
+    "quantize": 15,
+    "dequantize": 16,
+    "int8_conv2d": 17,
+    "int8_linear": 18,
+    "int8_add": 19,
+    "int8_global_avg_pool": 20,
 }
 NONE, RELU, RELU6 = 0, 1, 2
 DENSE, HALF, CODEBOOK, HASHED, SIGN, SPARSE = range(6)
@@ -91,6 +97,18 @@ def bits_payload(index: np.ndarray, codebook: np.ndarray) -> bytes:
     )
     bits += "0" * (-len(bits) % 8)
     return head + bytes([16]) + varint(0) + bytes(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8))
+
+
+def integers(values: np.ndarray) -> Weight:
+    """Integers of -127..127 as a codebook of the values that occur; zeros are pruned weights."""
+    kept = np.unique(values[values != 0]) if np.any(values) else np.ones(1)
+    index = np.where(values == 0, -1, np.searchsorted(kept, values))
+    return Weight(CODEBOOK, values.shape, bits_payload(index, kept))
+
+
+def level(scale: float, zero: int) -> list[int]:
+    """The attributes that say what bytes stand for; a scale of 0: float32."""
+    return [struct.unpack("<I", struct.pack("<f", scale))[0], zero]
 
 
 @dataclass
@@ -179,6 +197,41 @@ class Net:
             attributes.append(int(scale_input))
         op = "linear" if scale_input is None else "binary_linear"
         return self.add_node(op, inputs, attributes, (weight, scale, bias))
+
+    def quantize(self, scale: float, zero: int, inputs: int | None = None) -> int:
+        return self.add_node("quantize", inputs, level(scale, zero))
+
+    def int8_conv2d(
+        self,
+        weight: Weight,
+        scale: Weight,
+        out: list[int],
+        *,
+        stride: tuple[int, int] = (1, 1),
+        pad: tuple[int, int, int, int] = (0, 0, 0, 0),
+        dilation: tuple[int, int] = (1, 1),
+        groups: int = 1,
+        activation: int = NONE,
+        bias: Weight | None = None,
+        inputs: int | None = None,
+    ) -> int:
+        """out: the level of the output."""
+        cout, _, kh, kw = weight.shape
+        attributes = [cout, kh, kw, *stride, *pad, *dilation, groups, activation, *out]
+        return self.add_node("int8_conv2d", inputs, attributes, (weight, scale, bias))
+
+    def int8_linear(
+        self,
+        weight: Weight,
+        scale: Weight,
+        out: list[int],
+        *,
+        activation: int = NONE,
+        bias: Weight | None = None,
+        inputs: int | None = None,
+    ) -> int:
+        attributes = [weight.shape[0], activation, *out]
+        return self.add_node("int8_linear", inputs, attributes, (weight, scale, bias))
 
     def pool(
         self,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from camfit.forms import Codebook, Form, Hashed, Masked, Sign, attach, form_of, stored_of
+from camfit.forms import Codebook, Form, Hashed, Integer, Masked, Sign, attach, form_of, stored_of
 from camfit.layers import BinaryConv2d
 
 FORMS: list[Form | None] = [
@@ -17,6 +17,7 @@ FORMS: list[Form | None] = [
     Codebook(torch.tensor([[0, 1], [-1, 0]]), 2),
     Hashed((2, 2), 2, 7),
     Sign(),
+    Integer(torch.tensor([0.5, 1.0]), 3),
 ]
 
 

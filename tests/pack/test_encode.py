@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from camfit import _native
-from camfit.forms import Codebook, Form, Masked, Sign
+from camfit.forms import Codebook, Form, Integer, Masked, Sign
 from camfit.pack.encode import CODEBOOK, CODERS, DENSE, HALF, SIGN, SPARSE, Payload, encode
 from camfit.pack.lower import Weight
 
@@ -151,3 +151,33 @@ def test_vectors_are_rounded_to_half_only_on_demand_and_where_they_fit() -> None
     whole = vector(1 / 3, 65520.0, half=True)
     assert (whole.form, whole.data) == (DENSE, struct.pack("<ff", 1 / 3, 65520.0))
     assert vector(65504.0, half=True).form == HALF
+
+
+# -- integers --------------------------------------------------------------------------------------------------
+
+
+def integer_payload(form: Integer, stored: Tensor) -> Payload:
+    values = form.integers(stored).float()
+    return encode(Weight("weight", "layer", values, form, stored), coder="range", half=False)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("masked", [False, True])
+def test_integers_are_a_codebook_of_themselves(bits: int, masked: bool) -> None:
+    generator = torch.Generator().manual_seed(bits)
+    stored = torch.randn(6, 4, 3, 3, generator=generator)
+    mask = torch.rand(stored.shape, generator=generator) < 0.3 if masked else None
+    form = Integer(stored.abs().flatten(1).amax(1) / (2 ** (bits - 1) - 1), bits, mask)
+    payload = integer_payload(form, stored)
+    index, values = _native.decode_codebook(payload.data, 6, 36)
+    assert payload.form == CODEBOOK and len(values) <= 2**bits - 1
+    found = np.where(index < 0, 0, values[index])
+    assert np.array_equal(found, form.integers(stored).reshape(6, -1).numpy())
+    # A zero that rounding made is stored as what it is, unless positions are stored anyway.
+    assert bool((index < 0).any()) == masked and (not masked or np.array_equal(index < 0, found == 0))
+
+
+def test_vectors_that_must_be_exact_are_not_halved() -> None:
+    values = torch.tensor([1e-9, 3.0001])
+    payload = encode(Weight("scale", "layer", values, exact=True), coder="range", half=True)
+    assert payload.form == DENSE and payload.data == values.numpy().tobytes()

@@ -13,10 +13,13 @@ from camfit import zoo
 from camfit.errors import ModelError
 from camfit.forms import Sign, attach
 from camfit.layers import BinaryConv2d, BinaryLinear
+from camfit.method import Calibration
+from camfit.methods.precision.int8 import Int8
 from camfit.network import Network, Node
 from camfit.pack.onnx import to_onnx
+from camfit.surgery import apply
 from camfit.trace import trace
-from networks import Allowed, inputs, random_network, with_forms
+from networks import Allowed, inputs, quantized, random_network, with_forms
 
 SHAPES = {
     "alexnet": (3, 63, 63),
@@ -100,6 +103,40 @@ def test_random_networks_with_binary_layers_are_valid() -> None:
     for seed in range(20):
         network = random_network(seed, Allowed(binary=True))
         onnx.checker.check_model(onnx.load_from_string(to_onnx(network)), full_check=True)
+
+
+@pytest.mark.parametrize("optimised", [False, True])
+def test_integer_networks_agree_as_pairs_of_quantization(optimised: bool) -> None:
+    """Halves go to even there, so some bytes differ by one. Seven bits: kernels without VNNI saturate beyond."""
+    onnx = pytest.importorskip("onnx", reason="writes with onnx, which is not installed")
+    runtime = pytest.importorskip("onnxruntime", reason="compares with onnxruntime, which is not installed")
+    options = runtime.SessionOptions()
+    levels = runtime.GraphOptimizationLevel
+    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimised else levels.ORT_DISABLE_ALL
+    kinds: set[str] = set()
+    for seed in range(40):
+        network = quantized(random_network(seed), seed, Int8(weight_bits=7))
+        images, data = inputs(network, seed, 3), to_onnx(network)
+        model = onnx.load_from_string(data)
+        onnx.checker.check_model(model, full_check=True)
+        kinds |= {node.op_type for node in model.graph.node}
+        session = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        found = np.asarray(session.run(None, {"input": images.numpy()})[0])
+        with torch.no_grad():
+            expected = network(images).numpy()
+        assert np.abs(found - expected).max() <= 0.06 * max(float(np.abs(expected).max()), 1e-3), seed
+    assert {"QuantizeLinear", "DequantizeLinear", "Conv", "Gemm"} <= kinds
+
+
+def test_weights_of_integer_ops_are_bytes_in_onnx() -> None:
+    onnx = pytest.importorskip("onnx", reason="writes with onnx, which is not installed")
+    network = trace(zoo.build("digits_cnn", (1, 8, 8), 10), (1, 8, 8))
+    calibration = Calibration(torch.randn(4, 1, 8, 8), torch.zeros(4, dtype=torch.int64))
+    model = onnx.load_from_string(to_onnx(apply(network, Int8().plan(network, calibration))))
+    types = [value.data_type for value in model.graph.initializer if value.name.endswith(".integers")]
+    assert types == [onnx.TensorProto.INT8] * 5
+    biases = [value.data_type for value in model.graph.initializer if value.name.endswith(".sums")]
+    assert biases == [onnx.TensorProto.INT32] * 5
 
 
 def test_batch_is_free_and_image_comes_first() -> None:

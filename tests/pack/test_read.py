@@ -4,16 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from camfit.data import Normalisation
 from camfit.errors import FileError
 from camfit.network import Network
 from camfit.pack import pack
 from camfit.pack.encode import Payload, encode
+from camfit.pack.lower import lower
 from camfit.pack.read import Contents, read
 from camfit.pack.write import file_bytes, node
 from engine.writer import SPARSE, Net, Weight
-from networks import Allowed, random_network, with_forms
+from networks import Allowed, quantized, random_network, with_forms
 
 
 def normalisation(network: Network) -> Normalisation:
@@ -45,6 +47,18 @@ def test_what_was_read_packs_to_the_same_bytes(seed: int) -> None:
         contents = read(data)
         assert packed_again(contents, coder, half) == data
         assert contents.shapes[-1] == contents.engine.output_shape
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_integer_ops_come_back_with_their_integers(seed: int) -> None:
+    network = quantized(random_network(seed), seed)
+    contents = read(pack(network, normalisation(network)).data)
+    assert contents.shapes[-1] == contents.engine.output_shape
+    for found, op in zip(contents.ops, lower(network), strict=True):
+        assert (found.op, found.inputs, found.attributes) == (op.op, op.inputs, op.attributes)
+        for weight, expected in zip(found.weights, op.weights, strict=True):
+            assert (weight is None) == (expected is None)
+            assert weight is None or expected is None or torch.equal(weight.values, expected.values)
 
 
 def test_a_file_is_read_by_its_path(tmp_path: Path) -> None:

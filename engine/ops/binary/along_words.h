@@ -7,12 +7,12 @@ namespace camfit {
 namespace {
 
 // dot -> output values of up to 8 channels. `box` is K of the pixel.
-inline void store_dots(__m256i dot, float box, const Epilogue& epilogue, const ClampOf<Vec8>& clamp, int channel,
+inline void store_dots(Vec8 dot, float box, const Epilogue& epilogue, const ClampOf<Vec8>& clamp, int channel,
                        int count, float* out) {
-  const __m256i mask = Vec8::mask(count);
+  const Vec8::Mask mask = Vec8::mask(count);
   const Vec8 scale = epilogue.scale ? Vec8::load(epilogue.scale + channel, mask) : Vec8::all(1.0f);
   const Vec8 bias = epilogue.bias ? Vec8::load(epilogue.bias + channel, mask) : Vec8::zero();
-  clamp(fma(scale * Vec8::all(box), _mm256_cvtepi32_ps(dot), bias)).store(out + channel, mask);
+  clamp(fma(scale * Vec8::all(box), dot, bias)).store(out + channel, mask);
 }
 
 // kDisagreements(a, b, count): popcount(a ^ b) of `count` words.
@@ -44,8 +44,7 @@ void along_words(const Window& w, const uint64_t* in, const uint64_t* weights, c
           }
           dot[i] = valid_bits - 2 * sum;
         }
-        store_dots(_mm256_load_si256(reinterpret_cast<const __m256i*>(dot)), box, epilogue, clamp, o, count,
-                   out + pixel * w.out.channels);
+        store_dots(Vec8::load(dot), box, epilogue, clamp, o, count, out + pixel * w.out.channels);
       }
     }
   }

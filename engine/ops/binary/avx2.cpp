@@ -2,6 +2,7 @@
 // and by counting the bits of exclusive ors, for vectors, tiny images and very long kernels.
 #if defined(__AVX2__)
 #include "along_words.h"
+#include "box_filter.h"
 #include "lookup.h"
 
 namespace camfit {
@@ -59,8 +60,8 @@ __attribute__((noinline)) void pixels_at(const LookupTaps& t, const LookupWeight
     for (int c = 0; c < results.count; c += kLanes) {
       const __m256i n = _mm256_load_si256(reinterpret_cast<const __m256i*>(counts + p * N * 16 + c));
       const int left = results.count - c < kLanes ? results.count - c : kLanes;
-      store_dots(_mm256_sub_epi32(bits, _mm256_add_epi32(n, n)), box, results.epilogue, results.clamp,
-                 results.first + c, left, to);
+      store_dots(_mm256_cvtepi32_ps(_mm256_sub_epi32(bits, _mm256_add_epi32(n, n))), box, results.epilogue,
+                 results.clamp, results.first + c, left, to);
     }
   }
 }
@@ -153,35 +154,6 @@ void binary_conv2d(const Window& w, const uint64_t* in, const uint64_t* weights,
   const int positions = w.kernel_h * w.kernel_w * ((w.in.channels + 7) / 8);
   const bool lookup = (rows.end - rows.begin) * w.out.width >= kLookupPixels && lookup_groups(positions) > 0;
   (lookup ? by_lookup : along_words<disagreements>)(w, in, weights, box_mean, epilogue, out, rows, channels);
-}
-
-void box_filter(const Window& w, const float* mean_abs, float* box_mean, Range rows) {
-  const float count = float(w.kernel_h * w.kernel_w);
-  const Range inside = interior(w.out.width, w.kernel_w, w.stride_w, w.pad_left, w.dilation_w, w.in.width);
-  for (int oy = rows.begin; oy < rows.end; ++oy) {
-    const int iy = oy * w.stride_h - w.pad_top;
-    const Range ky = valid_taps(iy, w.kernel_h, w.dilation_h, w.in.height);
-    float* to = box_mean + size_t(oy) * w.out.width;
-    for (int ox = 0; ox < w.out.width;) {
-      const int ix = ox * w.stride_w - w.pad_left;
-      const Range kx = valid_taps(ix, w.kernel_w, w.dilation_w, w.in.width);
-      const bool wide = w.stride_w == 1 && ox >= inside.begin && ox + kLanes <= inside.end;
-      __m256 sum = _mm256_setzero_ps();
-      for (int y = ky.begin; y < ky.end; ++y) {
-        const float* row = mean_abs + size_t(iy + y * w.dilation_h) * w.in.width;
-        for (int x = kx.begin; x < kx.end; ++x) {
-          const float* from = row + ix + x * w.dilation_w;
-          sum = _mm256_add_ps(sum, wide ? _mm256_loadu_ps(from) : _mm256_set1_ps(*from));
-        }
-      }
-      const __m256 mean = _mm256_div_ps(sum, _mm256_set1_ps(count));
-      if (wide)
-        _mm256_storeu_ps(to + ox, mean);
-      else
-        to[ox] = first_lane(mean);
-      ox += wide ? kLanes : 1;
-    }
-  }
 }
 
 }  // namespace avx2

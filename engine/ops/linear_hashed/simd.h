@@ -1,5 +1,7 @@
 // Hashes a vector of a row's columns at a time. The row's word is mixed in once, as a scalar.
 #pragma once
+#include <string.h>
+
 #include "../simd.h"
 #include "xxh32.h"
 
@@ -28,6 +30,43 @@ inline Vec gather(const float* from, Words index) { return _mm512_i32gather_ps(i
 inline Vec flip(Vec a, Words signs) {
   return _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(a.v), signs));
 }
+#elif defined(__aarch64__)
+struct Words {
+  uint32x4_t low, high;
+};
+inline Words all(uint32_t value) { return {vdupq_n_u32(value), vdupq_n_u32(value)}; }
+inline Words count_up() {
+  const uint32x4_t low = vcombine_u32(vcreate_u32(uint64_t(1) << 32), vcreate_u32(uint64_t(3) << 32 | 2));
+  return {low, vaddq_u32(low, vdupq_n_u32(4))};
+}
+inline Words plus(Words a, Words b) { return {vaddq_u32(a.low, b.low), vaddq_u32(a.high, b.high)}; }
+inline Words times(Words a, uint32_t factor) { return {vmulq_n_u32(a.low, factor), vmulq_n_u32(a.high, factor)}; }
+inline uint32x4_t rotate_17(uint32x4_t a) { return vsriq_n_u32(vshlq_n_u32(a, 17), a, 15); }
+inline Words rotate_17(Words a) { return {rotate_17(a.low), rotate_17(a.high)}; }
+template <int n>
+inline Words fold(Words a) {
+  return {veorq_u32(a.low, vshrq_n_u32(a.low, n)), veorq_u32(a.high, vshrq_n_u32(a.high, n))};
+}
+inline uint32x4_t high_product(uint32x4_t a, uint32x4_t b) {
+  const uint64x2_t low = vmull_u32(vget_low_u32(a), vget_low_u32(b)), high = vmull_high_u32(a, b);
+  return vuzp2q_u32(vreinterpretq_u32_u64(low), vreinterpretq_u32_u64(high));
+}
+inline Words high_product(Words a, Words b) { return {high_product(a.low, b.low), high_product(a.high, b.high)}; }
+inline Words sign_unless_odd(Words a) {
+  return {vshlq_n_u32(vmvnq_u32(a.low), 31), vshlq_n_u32(vmvnq_u32(a.high), 31)};
+}
+inline Vec gather(const float* from, Words index) {
+  uint32_t at[Vec::kLanes];
+  float lanes[Vec::kLanes];
+  vst1q_u32(at, index.low);
+  vst1q_u32(at + 4, index.high);
+  CAMFIT_UNROLL(8) for (int i = 0; i < Vec::kLanes; ++i) lanes[i] = from[at[i]];
+  return Vec::load(lanes);
+}
+inline float32x4_t flip(float32x4_t a, uint32x4_t signs) {
+  return vreinterpretq_f32_u32(veorq_u32(vreinterpretq_u32_f32(a), signs));
+}
+inline Vec flip(Vec a, Words signs) { return {flip(a.low, signs.low), flip(a.high, signs.high)}; }
 #else
 using Words = __m256i;
 inline Words all(uint32_t value) { return _mm256_set1_epi32(int(value)); }
@@ -66,10 +105,14 @@ class HashedRow {
         sign_state(all(xxh32_mix(xxh32_start(weights.seed + 1), row))),
         product(times(plus(all(column), count_up()), kXxhPrime3)) {}
 
-  Vec next() {
-    const Words index = high_product(hash_of(index_state, product), buckets);
-    const Words minus = sign_unless_odd(hash_of(sign_state, product));
+  void next(Words* index, Words* minus) {
+    *index = high_product(hash_of(index_state, product), buckets);
+    *minus = sign_unless_odd(hash_of(sign_state, product));
     product = plus(product, all(Vec::kLanes * kXxhPrime3));
+  }
+  Vec next() {
+    Words index, minus;
+    next(&index, &minus);
     return flip(gather(bucket, index), minus);
   }
 
@@ -78,17 +121,73 @@ class HashedRow {
   Words buckets, index_state, sign_state, product;
 };
 
+#if !defined(__AVX512F__)
+constexpr int kColumns = 16, kVectors = kColumns / Vec::kLanes;
+constexpr uint32_t kNearBuckets = 16 << 10;  // that the caches nearby hold
+
+// kColumns columns whose hashes are known and whose buckets are on their way to the first-level cache.
+struct Pending {
+  alignas(64) uint32_t index[kColumns];
+  Vec x[kVectors];  // inputs with the weights' signs
+
+  void fill(HashedRow& row, const float* bucket, const float* in, int left) {
+    for (int v = 0; v < kVectors; ++v, in += Vec::kLanes, left -= Vec::kLanes) {
+      Words at, minus;
+      row.next(&at, &minus);
+      memcpy(index + v * Vec::kLanes, &at, sizeof at);
+      x[v] = flip(left >= Vec::kLanes ? Vec::load(in) : Vec::load(in, Vec::mask(left)), minus);
+    }
+    for (int i = 0; i < kColumns; ++i) _mm_prefetch(reinterpret_cast<const char*>(bucket + index[i]), _MM_HINT_T0);
+  }
+  void add_to(Vec (&sum)[kVectors], const float* bucket) const {
+    for (int v = 0; v < kVectors; ++v) {
+      const uint32_t* at = index + v * Vec::kLanes;
+      const __m128 low = _mm_setr_ps(bucket[at[0]], bucket[at[1]], bucket[at[2]], bucket[at[3]]);
+      const __m128 high = _mm_setr_ps(bucket[at[4]], bucket[at[5]], bucket[at[6]], bucket[at[7]]);
+      sum[v] = fma(Vec(_mm256_set_m128(high, low)), x[v], sum[v]);
+    }
+  }
+};
+
+// Hashes one step ahead of the buckets that they name: those of the next columns come while these are multiplied.
+float row_ahead(const HashedRows& weights, uint32_t row, const float* in) {
+  const int columns = int(weights.columns);
+  HashedRow values(weights, row, 0);
+  Vec sum[kVectors] = {Vec::zero(), Vec::zero()};
+  Pending pending[2];
+  pending[0].fill(values, weights.bucket, in, columns);
+  int now = 0;
+  for (int j = kColumns; j < columns; j += kColumns, now ^= 1) {
+    pending[now ^ 1].fill(values, weights.bucket, in + j, columns - j);
+    pending[now].add_to(sum, weights.bucket);
+  }
+  pending[now].add_to(sum, weights.bucket);
+  return sum_lanes(sum[0] + sum[1]);
+}
+#endif
+
+float row_near(const HashedRows& weights, uint32_t row, const float* in) {
+  const int columns = int(weights.columns);
+  HashedRow values(weights, row, 0);
+  Vec sum = Vec::zero();
+  int j = 0;
+  for (; j + Vec::kLanes <= columns; j += Vec::kLanes) sum = fma(values.next(), Vec::load(in + j), sum);
+  if (j < columns) sum = fma(values.next(), Vec::load(in + j, Vec::mask(columns - j)), sum);
+  return sum_lanes(sum);
+}
+
 }  // namespace
 
+// Measured: AVX-512's gathers overlap with the hashes on their own account, and so do AVX2's while buckets are near.
 void linear_hashed(const HashedRows& weights, const float* in, const Epilogue& epilogue, float* out, Range rows) {
-  const int columns = int(weights.columns);
   for (int row = rows.begin; row < rows.end; ++row) {
-    HashedRow values(weights, uint32_t(row), 0);
-    Vec sum = Vec::zero();
-    int j = 0;
-    for (; j + Vec::kLanes <= columns; j += Vec::kLanes) sum = fma(values.next(), Vec::load(in + j), sum);
-    if (j < columns) sum = fma(values.next(), Vec::load(in + j, Vec::mask(columns - j)), sum);
-    out[row] = finish_one(sum_lanes(sum), epilogue, row);
+#if defined(__AVX512F__)
+    const float sum = row_near(weights, uint32_t(row), in);
+#else
+    const bool near = weights.buckets <= kNearBuckets;
+    const float sum = near ? row_near(weights, uint32_t(row), in) : row_ahead(weights, uint32_t(row), in);
+#endif
+    out[row] = finish_one(sum, epilogue, row);
   }
 }
 

@@ -8,7 +8,7 @@ template <typename Column>
 float dot(const SparseRows& weights, const Column* column, int row, const float* in) {
   float sum = 0.0f;
   for (uint32_t e = weights.row_begin[row]; e < weights.row_begin[row + 1]; ++e)
-    sum += weights.codebook[weights.code[e]] * in[column[e]];
+    sum += weights.codebook[weights.code ? weights.code[e] : e] * in[column[e]];
   return sum;
 }
 

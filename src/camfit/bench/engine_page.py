@@ -218,8 +218,8 @@ def _of_peers() -> str:
         "The other peers get the same ONNX model (LiteRT the same network from torch, through litert-torch; ncnn "
         "through pnnx; MNN through its converter), batch 1, and are called through their Python bindings with the "
         "input set beforehand, except MNN, whose runs overwrite the input: each begins by copying the image in. All "
-        "compute in float32: half precision and bfloat16 are turned off. Their thread pools are their own and are left to fall "
-        "asleep in the pauses."
+        "compute in float32: half precision and bfloat16 are turned off. Their thread pools are "
+        "their own and are left to fall asleep in the pauses."
     )
 
 

@@ -21,8 +21,8 @@ def lines(found: Resources) -> Iterator[str]:
         "One thread, mode `speed`. *Loads*: from the bytes of a file to an engine ready to run, median. *Weights* and "
         "*arena*: bytes that the engine holds. *Live*: the values that must be alive together at some op, which no "
         "plan of the arena can go below (for networks of bytes it is not worked out). *Process grows*: largest "
-        "resident memory while a process that has just imported the runtime reads the file, loads it and runs once, less "
-        "the resident memory before. ONNX Runtime loads the same network as dense float32."
+        "resident memory while a process that has just imported the runtime reads the file, loads it and runs once, "
+        "less the resident memory before. ONNX Runtime loads the same network as dense float32."
     )
     yield ""
     yield from table(_HEAD, map(_cells, found.uses), left=1)

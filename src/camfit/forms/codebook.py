@@ -73,10 +73,10 @@ class Codebook(Form):
         """Follows a dense, masked or shared weight; entries pruned before stay pruned."""
         if earlier is None:
             return self, stored
-        zeros = earlier.zeros()
+        zeros = None if earlier.name == "integer" else earlier.zeros()
         if zeros is None:
             raise self.refuse(
-                earlier, f"a {earlier.name} weight already shares its values in a way that a codebook would lose"
+                earlier, f"the {earlier.name} weight already shares its values in a way that a codebook would lose"
             )
         revived = int((self.index[zeros] >= 0).sum())
         if revived:

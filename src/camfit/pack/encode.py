@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from camfit import _native
-from camfit.forms import Codebook, Hashed, Masked, Sign
+from camfit.forms import Codebook, Hashed, Integer, Masked, Sign
 from camfit.pack.lower import Weight
 
 DENSE, HALF, CODEBOOK, HASHED, SIGN, SPARSE = range(6)
@@ -39,12 +39,20 @@ def encode(weight: Weight, *, coder: str, half: bool) -> Payload:
     """
     shape = tuple(weight.values.shape)
     if weight.role != "weight":
-        return _vector(weight, shape, half)
+        return _vector(weight, shape, half and not weight.exact)
     if isinstance(weight.form, Codebook):
         assert weight.stored is not None
         index = weight.form.index.reshape(shape[0], -1).to(torch.int32).numpy()
         data, parts = _codebook(index, weight.stored.float().numpy(), coder, half, gap_bits=8 if len(shape) == 4 else 5)
         return Payload(CODEBOOK, shape, data, parts)
+    if isinstance(weight.form, Integer):
+        values = weight.values.reshape(shape[0], -1).to(torch.int32).numpy()
+        index = values + weight.form.limit
+        if weight.form.mask is not None:
+            index[values == 0] = -1
+        levels = np.arange(-weight.form.limit, weight.form.limit + 1, dtype=np.float32)
+        # Integers are exact in binary16.
+        return Payload(CODEBOOK, shape, *_codebook(index, levels, coder, True, gap_bits=8 if len(shape) == 4 else 5))
     if isinstance(weight.form, Hashed):
         assert weight.stored is not None
         buckets = weight.stored.float().numpy()

@@ -1,14 +1,16 @@
 """Network or packed file -> ONNX model: for other runtimes, on the very graph that the engine runs.
 
 The graph is the lowered one (:mod:`camfit.pack.lower`): batch-norm folded, activations behind their layer, no dropout.
-Weights are written with their dense values, whatever form they live in.
+Weights are written with their dense values, whatever form they live in; integer ops as float ones between pairs of
+QuantizeLinear and DequantizeLinear (QDQ), with 8-bit weights and 32-bit biases, which runtimes turn into their own
+integer kernels. ONNX rounds halves to even, the engine up: a byte may differ by one there.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from torch import Tensor
 from camfit.errors import ModelError
 from camfit.forms import Sign
 from camfit.network import Network
+from camfit.pack.integer import float_bits, float_of
 from camfit.pack.lower import Op, lower
 from camfit.pack.read import Contents
 
@@ -28,8 +31,19 @@ Attributes = dict[str, int | list[int]]
 OPSET = 17
 _IR_VERSION = 8  # the one that came with opset 17
 _RELU, _RELU6 = 1, 2
-_OF_IMAGES = ("conv2d", "binary_conv2d", "max_pool", "avg_pool", "global_avg_pool", "channel_shuffle")
-_OF_VECTORS = ("linear", "binary_linear", "softmax")
+# Ops that give bytes where they take bytes.
+_MOVING = ("max_pool", "avg_pool", "concat", "activation", "channel_shuffle", "flatten")
+_OF_IMAGES = (
+    "conv2d",
+    "binary_conv2d",
+    "int8_conv2d",
+    "max_pool",
+    "avg_pool",
+    "global_avg_pool",
+    "int8_global_avg_pool",
+    "channel_shuffle",
+)
+_OF_VECTORS = ("linear", "binary_linear", "int8_linear", "softmax")
 _SIGN_CONSTANTS = (("one", 1.0), ("minus_one", -1.0), ("zero", 0.0))
 
 
@@ -50,8 +64,8 @@ def to_onnx(network: Network) -> bytes:
     ops = lower(network)
     shapes = network.shapes()
     writer = _Writer("input", len(shapes["input"]))
-    # Behind an op that fused others stands the last of them, of the same shape.
-    writer.write_all(ops, [shapes[op.name] for op in ops])
+    # Behind an op that fused others stands the last of them, of the same shape; dequantize has no node, and needs none.
+    writer.write_all(ops, [shapes.get(op.name, ()) for op in ops])
     return writer.model(network.input_shape, shapes[network.nodes[-1].name])
 
 
@@ -94,6 +108,8 @@ class _Writer:
     def __init__(self, first: str, rank: int) -> None:
         self.ranks = {first: rank}
         self.names = [first]
+        # Scale and zero point of the values that are bytes in the engine.
+        self.bytes: dict[str, tuple[float, int]] = {}
         self.nodes: list[NodeProto] = []
         self.constants: list[TensorProto] = []
 
@@ -142,7 +158,23 @@ class _Writer:
         elif len({self.ranks[name] for name in inputs}) > 1:
             inputs = [self._with_rank(name, 3) for name in inputs]
         rank = 1 if op.op == "flatten" else self.ranks[inputs[0]]
-        if op.op in ("conv2d", "linear"):
+        source = self.bytes.get(inputs[0])
+        if op.op == "quantize":
+            self._bytes(inputs[0], output, op.attributes)
+        elif op.op == "dequantize":
+            self._node("Identity", inputs, output)
+        elif op.op in ("int8_conv2d", "int8_linear"):
+            self._integer(op, inputs[0], output)
+        elif op.op == "int8_add":
+            self._activated("Add", inputs, f"{output}.float", op.attributes[0])
+            self._bytes(f"{output}.float", output, op.attributes)
+        elif op.op == "int8_global_avg_pool":
+            self._node("GlobalAveragePool", inputs, f"{output}.float")
+            self._bytes(f"{output}.float", output, op.attributes)
+        elif op.op == "avg_pool" and source is not None:
+            self._pool(op, inputs[0], f"{output}.float")
+            self._bytes(f"{output}.float", output, [float_bits(source[0]), source[1]])
+        elif op.op in ("conv2d", "linear"):
             self._weighted(op, inputs[0], output)
         elif op.op in ("binary_conv2d", "binary_linear"):
             self._binary(op, inputs[0], output)
@@ -168,6 +200,8 @@ class _Writer:
             raise ModelError(f"layer {op.name!r}: no ONNX for the op {op.op!r}")
         self.ranks[output] = rank
         self.names.append(output)
+        if source is not None and op.op in _MOVING:
+            self.bytes[output] = source
 
     # -- layers with weights -----------------------------------------------------------------------------------
 
@@ -184,6 +218,39 @@ class _Writer:
             self._activated("Conv", inputs, output, op.attributes[12], _window(op))
         else:
             self._activated("Gemm", inputs, output, op.attributes[1], {"transB": 1})
+
+    def _integer(self, op: Op, x: str, output: str) -> None:
+        weight, scale, bias = op.weights
+        assert weight is not None and scale is not None
+        scales = self._constant(f"{output}.scale", scale.values)
+        self._integers(f"{output}.integers", weight.values, np.int8)
+        self._node("DequantizeLinear", [f"{output}.integers", scales], f"{output}.weight", {"axis": 0})
+        inputs = [x, f"{output}.weight"]
+        if bias is not None:
+            sizes = self.bytes[x][0] * scale.values.double()
+            self._integers(f"{output}.sums", torch.floor(bias.values.double() / sizes + 0.5), np.int32)
+            steps = self._constant(f"{output}.steps", sizes.float())
+            self._node("DequantizeLinear", [f"{output}.sums", steps], f"{output}.bias", {"axis": 0})
+            inputs.append(f"{output}.bias")
+        image = op.op == "int8_conv2d"
+        y = f"{output}.float" if op.attributes[-2] else output
+        if image:
+            self._activated("Conv", inputs, y, op.attributes[12], _window(op))
+        else:
+            self._activated("Gemm", inputs, y, op.attributes[1], {"transB": 1})
+        if op.attributes[-2]:
+            self._bytes(y, output, op.attributes)
+
+    def _bytes(self, x: str, output: str, attributes: list[int]) -> None:
+        """x through bytes and back; the last two attributes are scale and zero point."""
+        scale, zero = float_of(attributes[-2]), attributes[-1]
+        constants = [
+            self._scalar(f"{output}.step", scale),
+            self._integers(f"{output}.zero", torch.tensor(zero), np.uint8),
+        ]
+        self._node("QuantizeLinear", [x, *constants], f"{output}.bytes")
+        self._node("DequantizeLinear", [f"{output}.bytes", *constants], output)
+        self.bytes[output] = scale, zero
 
     def _binary(self, op: Op, x: str, output: str) -> None:
         """scale · α · K ⊙ (signs ⊛ sign(x)) + bias. Sums of ±1 are exact, so they are taken before α."""
@@ -260,6 +327,8 @@ class _Writer:
         other = f"{name}.as_image" if rank == 3 else f"{name}.as_vector"
         if other not in self.ranks:
             self.ranks[other] = rank
+            if name in self.bytes:
+                self.bytes[other] = self.bytes[name]
             if rank == 3:
                 self._node("Reshape", [name, self._shape(f"{other}.shape", [0, -1, 1, 1])], other)
             else:
@@ -299,6 +368,12 @@ class _Writer:
         from onnx import numpy_helper
 
         self.constants.append(numpy_helper.from_array(np.asarray(shape, dtype=np.int64), name))
+        return name
+
+    def _integers(self, name: str, values: Tensor, kind: type[np.integer[Any]]) -> str:
+        from onnx import numpy_helper
+
+        self.constants.append(numpy_helper.from_array(np.asarray(values.detach().cpu().numpy()).astype(kind), name))
         return name
 
     def _constant(self, name: str, values: Tensor) -> str:

@@ -37,6 +37,12 @@ _LAYOUT = {
     "flatten": (0, 0),
     "softmax": (0, 0),
     "channel_shuffle": (1, 0),
+    "quantize": (2, 0),
+    "dequantize": (0, 0),
+    "int8_conv2d": (15, 3),
+    "int8_linear": (4, 3),
+    "int8_add": (3, 0),
+    "int8_global_avg_pool": (2, 0),
 }
 _OP_NAMES = {number: name for name, number in OPS.items()}
 _HEADER, _SECTION = 16, 16
@@ -201,14 +207,14 @@ def _form(payload: Payload) -> tuple[Form, torch.Tensor]:
 
 def _output_shape(op: Op, inputs: list[Shape]) -> Shape:
     height, width, channels = inputs[0]
-    if op.op in ("conv2d", "binary_conv2d"):
+    if op.op in ("conv2d", "binary_conv2d", "int8_conv2d"):
         cout, kh, kw, sh, sw, top, left, bottom, right, dh, dw = op.attributes[:11]
     elif op.op in ("max_pool", "avg_pool"):
         kh, kw, sh, sw, top, left, bottom, right = op.attributes[:8]
         cout, dh, dw = channels, 1, 1
-    elif op.op in ("linear", "binary_linear"):
+    elif op.op in ("linear", "binary_linear", "int8_linear"):
         return 1, 1, op.attributes[0]
-    elif op.op == "global_avg_pool":
+    elif op.op in ("global_avg_pool", "int8_global_avg_pool"):
         return 1, 1, channels
     elif op.op == "flatten":
         return 1, 1, height * width * channels

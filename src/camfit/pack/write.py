@@ -26,6 +26,12 @@ OPS = {
     "flatten": 12,
     "softmax": 13,
     "channel_shuffle": 14,
+    "quantize": 15,
+    "dequantize": 16,
+    "int8_conv2d": 17,
+    "int8_linear": 18,
+    "int8_add": 19,
+    "int8_global_avg_pool": 20,
 }
 
 

@@ -1,0 +1,166 @@
+#include "linear_sparse/regroup.h"
+
+#include <cstring>
+
+namespace camfit {
+namespace {
+
+int ceil_of(int a, int b) { return (a + b - 1) / b; }
+
+// The entries of a row in a block of columns, one past the other: advances `e`.
+bool in_block(const SparseMatrix& m, int row, uint32_t block_end, size_t e) {
+  return e < m.rows.row_begin[row + 1] && column_of(m.rows, e) < block_end;
+}
+
+// Visits the entries of blocks: visit(block, column, entries of its rows or UINT32_MAX).
+template <class Visit>
+void visit_blocks(const SparseMatrix& m, const Visit& visit) {
+  for (int first = 0; first < m.height; first += kBlockRows) {
+    const int lanes = m.height - first < kBlockRows ? m.height - first : kBlockRows;
+    uint32_t at[kBlockRows];
+    for (int lane = 0; lane < lanes; ++lane) at[lane] = m.rows.row_begin[first + lane];
+    for (;;) {
+      uint32_t next = UINT32_MAX, entry[kBlockRows];
+      for (int lane = 0; lane < lanes; ++lane) {
+        if (at[lane] == m.rows.row_begin[first + lane + 1]) continue;
+        const uint32_t column = column_of(m.rows, at[lane]);
+        if (column < next) next = column;
+      }
+      if (next == UINT32_MAX) break;
+      for (int lane = 0; lane < kBlockRows; ++lane) {
+        const bool has = lane < lanes && at[lane] < m.rows.row_begin[first + lane + 1] &&
+                         column_of(m.rows, at[lane]) == next;
+        entry[lane] = has ? at[lane]++ : UINT32_MAX;
+      }
+      visit(first / kBlockRows, next, entry);
+    }
+  }
+}
+
+// Visits the entries of a row: visit(column tile, place, entry).
+template <class Visit>
+void visit_places(const SparseMatrix& m, int row, const Visit& visit) {
+  uint32_t tile = 0;
+  int place = 0;
+  for (uint32_t e = m.rows.row_begin[row]; e < m.rows.row_begin[row + 1]; ++e, ++place) {
+    const uint32_t of = column_of(m.rows, e) / kTileColumns;
+    if (of != tile) place = 0;
+    tile = of;
+    visit(tile, place, e);
+  }
+}
+
+}  // namespace
+
+uint64_t count_chunks(const SparseMatrix& m, uint32_t* begin) {
+  const int blocks = ceil_of(m.width, kChunkColumns);
+  uint64_t chunks = 0;
+  for (int row = 0; row < m.height; ++row) {
+    size_t e = m.rows.row_begin[row];
+    for (int block = 0; block < blocks; ++block) {
+      uint16_t count[256] = {};
+      uint32_t of_row = 0;
+      for (; in_block(m, row, uint32_t(block + 1) * kChunkColumns, e); ++e) of_row += count[m.rows.code[e]]++ % 4 == 0;
+      of_row += of_row % 2;
+      begin[size_t(block) * m.height + row] = of_row;
+      chunks += of_row;
+    }
+  }
+  uint32_t sum = 0;
+  for (size_t s = 0; s < size_t(blocks) * m.height; ++s) {
+    const uint32_t count = begin[s];
+    begin[s] = sum;
+    sum += count;
+  }
+  begin[size_t(blocks) * m.height] = sum;
+  return chunks;
+}
+
+void fill_chunks(const SparseMatrix& m, const uint32_t* begin, uint16_t* column, uint8_t* code) {
+  const int blocks = ceil_of(m.width, kChunkColumns);
+  for (int row = 0; row < m.height; ++row) {
+    size_t e = m.rows.row_begin[row];
+    for (int block = 0; block < blocks; ++block) {
+      const uint32_t* range = begin + size_t(block) * m.height + row;
+      for (size_t i = 4 * size_t(range[0]); i < 4 * size_t(range[1]); ++i) column[i] = kChunkColumns;
+      for (size_t i = range[0]; i < range[1]; ++i) code[i] = 0;
+      uint32_t place[256], next = range[0];  // of each code's next entry; of the next chunk
+      uint16_t count[256] = {};
+      for (; in_block(m, row, uint32_t(block + 1) * kChunkColumns, e); ++e) {
+        const uint16_t of = m.rows.code[e];
+        if (count[of]++ % 4 == 0) {
+          place[of] = 4 * next;
+          code[next++] = uint8_t(of);
+        }
+        column[place[of]++] = uint16_t(column_of(m.rows, e) - uint32_t(block) * kChunkColumns);
+      }
+    }
+  }
+}
+
+uint64_t count_blocks(const SparseMatrix& m, uint32_t* begin) {
+  uint64_t entries = 0;
+  if (begin) std::memset(begin, 0, size_t(ceil_of(m.height, kBlockRows) + 1) * sizeof *begin);
+  visit_blocks(m, [&](int block, uint32_t, const uint32_t*) {
+    ++entries;
+    if (begin) begin[block + 1] = uint32_t(entries);
+  });
+  if (begin) {
+    for (int block = 0; block < ceil_of(m.height, kBlockRows); ++block) {  // blocks without entries
+      if (begin[block + 1] < begin[block]) begin[block + 1] = begin[block];
+    }
+  }
+  return entries;
+}
+
+void fill_blocks(const SparseMatrix& m, uint32_t* column, float* value, uint32_t* codes, uint32_t shift) {
+  visit_blocks(m, [&](int, uint32_t j, const uint32_t* entry) {
+    *column++ = j;
+    uint32_t packed = 0;
+    for (int lane = 0; lane < kBlockRows; ++lane) {
+      const bool has = entry[lane] != UINT32_MAX;
+      if (value) {
+        *value++ = has ? value_of(m.rows, entry[lane]) : 0.0f;
+      } else if (has) {
+        packed |= (m.rows.code[entry[lane]] + shift) << 4 * lane;
+      }
+    }
+    if (!value) *codes++ = packed;
+  });
+}
+
+uint64_t tile_words(const SparseMatrix& m) {
+  return uint64_t(ceil_of(m.height, kTileRows)) * uint64_t(ceil_of(m.width, kTileColumns)) *
+         (kTileEntries / 3 * kTileRows);
+}
+
+uint64_t count_rest(const SparseMatrix& m) {
+  uint64_t rest = 0;
+  for (int row = 0; row < m.height; ++row) {
+    visit_places(m, row, [&](uint32_t, int place, uint32_t) { rest += place >= kTileEntries; });
+  }
+  return rest;
+}
+
+void fill_tiles(const SparseMatrix& m, uint32_t* word, uint32_t* rest_begin, uint16_t* rest_column,
+                uint16_t* rest_code) {
+  const size_t tiles = size_t(ceil_of(m.width, kTileColumns)), words = kTileEntries / 3 * kTileRows;
+  std::memset(word, 0, size_t(tile_words(m)) * sizeof *word);
+  uint32_t rest = 0;
+  for (int row = 0; row < m.height; ++row) {
+    rest_begin[row] = rest;
+    uint32_t* of_row = word + size_t(row / kTileRows) * tiles * words + row % kTileRows;
+    visit_places(m, row, [&](uint32_t tile, int place, uint32_t e) {
+      const uint32_t column = column_of(m.rows, e), code = m.rows.code[e] + 1u;
+      if (place < kTileEntries) {
+        of_row[tile * words + size_t(place / 3) * kTileRows] |= (column % kTileColumns | code << 5) << 10 * (place % 3);
+      } else {
+        rest_column[rest] = uint16_t(column);
+        rest_code[rest++] = uint16_t(code);
+      }
+    });
+  }
+  rest_begin[m.height] = rest;
+}
+
+}  // namespace camfit

@@ -1,0 +1,223 @@
+"""Int8. Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference,
+CVPR 2018 (NP4).
+
+What the plan leaves behind trains as it is (quantization-aware training): rounding passes gradients straight through,
+batch-norm is folded, and the scales stay as they were calibrated.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from camfit.errors import PlanError, RecipeError
+from camfit.forms import Integer, Masked, form_of, stored_of, weight_of
+from camfit.layers import BinaryConv2d, BinaryLinear, Quantize
+from camfit.method import Calibration, Entry
+from camfit.methods.precision.bias_correction import corrected
+from camfit.methods.precision.calibration import Histogram, Rule, Scheme, Steps, clipped, observe, steps
+from camfit.methods.precision.equalise import equalised
+from camfit.methods.precision.folding import Weighted, foldable, folded, rebuilt, replacements
+from camfit.methods.precision.placement import Placement
+from camfit.methods.selection import weighted_layers
+from camfit.network import INPUT, Network
+from camfit.plan import Append, Constrain, Edit, Plan, SetValues
+from camfit.surgery import apply
+
+Granularity = Literal["channel", "tensor"]
+
+_NAME = "int8"
+
+# A bias in steps of its sums takes half of 31 bits at most: a scale that would make more of it is raised.
+_BIAS_STEPS = 2.0**30
+
+_CACHED = 1 << 15
+
+
+@dataclass(frozen=True)
+class Int8:
+    """Integer weights and bytes between integer layers, which the engine computes without a float operation.
+
+    Layers whose weight lives in a form that rounding would break (signs, codebook, hashed) stay as they are, and values
+    that only float layers read stay float; so does the network's output.
+
+    Attributes:
+        weights: one scale per output ``channel``, or per ``tensor``.
+        weight_bits: 2 to 8; 7 keeps 16-bit sums of x86 without VNNI from saturating in other runtimes.
+        activations: ``affine``, or ``symmetric``: zero point 128 for signed values, 0 for others.
+        calibration: range of the values: ``min-max``, ``percentile``, ``mse`` (least squared error; weights too) or
+            ``entropy`` (least divergence).
+        percentile: of the values that the percentile rule keeps at each end.
+        equalise: cross-layer equalisation first (Nagel et al., ICCV 2019); of use where scales are per tensor.
+        bias_correction: takes the mean error of each output channel out of the bias (Nagel et al., ICCV 2019).
+        keep: layers that stay float, by path.
+        images: calibration images to look at, at most.
+    """
+
+    weights: Granularity = "channel"
+    weight_bits: int = 8
+    activations: Scheme = "affine"
+    calibration: Rule = "mse"
+    percentile: float = 99.99
+    equalise: bool = False
+    bias_correction: bool = True
+    keep: tuple[str, ...] = ()
+    images: int = 128
+
+    def __post_init__(self) -> None:
+        for name, value, expected in (
+            ("weights", self.weights, get_args(Granularity)),
+            ("activations", self.activations, get_args(Scheme)),
+            ("calibration", self.calibration, get_args(Rule)),
+        ):
+            if value not in expected:
+                raise RecipeError(f"{_NAME}: {name} is {value!r}, expected one of {', '.join(expected)}")
+        if not 2 <= self.weight_bits <= 8:
+            raise RecipeError(f"{_NAME}: weight_bits is {self.weight_bits}, expected 2 to 8")
+        if not 50 < self.percentile <= 100:
+            raise RecipeError(f"{_NAME}: percentile is {self.percentile:g}, expected above 50, up to 100")
+        if self.images < 1:
+            raise RecipeError(f"{_NAME}: images is {self.images}, expected 1 or more")
+
+    def plan(self, network: Network, calibration: Calibration) -> Plan:
+        """Folded layers, integer forms and the places where values become bytes.
+
+        Raises:
+            PlanError: no layer can take integer weights, or the network holds bytes already.
+        """
+        layers = weighted_layers(network, _NAME, self.keep)
+        paths = self._paths(network, layers)
+        inputs = calibration.inputs[: self.images]
+        work = network.clone().eval()
+        float_edits = self._float_edits(work, paths)
+        exact = apply(work, Plan(_NAME, float_edits))
+        placement = Placement(exact, paths)
+        bytes_of = self._steps(exact, placement, inputs)
+        edits = [*float_edits]
+        notes: dict[str, dict[str, float | int | str]] = {}
+        for path in paths:
+            scale = self._weight_scale(exact, path, placement, bytes_of)
+            edits.append(Constrain(path, Integer(scale, self.weight_bits)))
+            notes[path] = _figures(exact.layer(path), scale, self.weight_bits)
+        taken = {*exact.layer_paths(), *(node.name for node in exact.nodes)}
+        for name, found in bytes_of.items():
+            new = f"{name.replace('@', '_')}_bytes"
+            while new in taken:
+                new += "_"
+            taken.add(new)
+            edits.append(Append(name, new, Quantize(found.scale, found.zero)))
+        if self.bias_correction:
+            once = tuple(path for path in paths if len(exact.calls(path)) == 1)
+            rounded = apply(work, Plan(_NAME, tuple(edits)))
+            biases = corrected(exact, rounded, once, inputs)
+            edits += [SetValues(f"{path}.bias", values) for path, values in biases.items()]
+        reason = f"int{self.weight_bits} weights per {self.weights} and {self.activations} bytes ({self.calibration})"
+        return Plan(_NAME, tuple(edits), f"{reason} in {len(paths)} of {len(layers)} layers", notes)
+
+    def _paths(self, network: Network, layers: dict[str, nn.Module]) -> tuple[str, ...]:
+        """The layers that get integer weights."""
+        for path, layer in network.layers():
+            if isinstance(layer, Quantize):
+                raise PlanError(f"{_NAME}: the network holds bytes already (layer {path!r}, by {_NAME})")
+        reasons: dict[str, str] = {}
+        for path, layer in layers.items():
+            form = form_of(layer)
+            if path in self.keep:
+                reasons[path] = "is kept float"
+            elif form is not None and not isinstance(form, Masked):
+                reasons[path] = f"has a weight in form {form.name} ({form.origin or 'an earlier edit'})"
+            elif isinstance(layer, BinaryConv2d | BinaryLinear):
+                reasons[path] = "is binary"
+        if len(reasons) == len(layers):
+            why = "; ".join(f"{path!r} {reason}" for path, reason in reasons.items())
+            raise PlanError(f"{_NAME}: no layer can take integer weights: {why or 'there is none'}")
+        return tuple(path for path in layers if path not in reasons)
+
+    def _float_edits(self, network: Network, paths: tuple[str, ...]) -> tuple[Edit, ...]:
+        """Folding, equalisation, and a bias wherever one will be corrected: the function stays as it is."""
+        norms = foldable(network, paths)
+        layers: dict[str, Weighted] = {}
+        for path, norm_path in norms.items():
+            layer, norm = network.layer(path), network.layer(norm_path)
+            assert isinstance(layer, Weighted) and isinstance(norm, nn.BatchNorm2d | nn.BatchNorm1d)
+            layers[path] = folded(layer, norm)
+        if self.equalise:
+            layers |= equalised(apply(network, Plan(_NAME, replacements(network, layers, norms))), paths)
+        for path in paths if self.bias_correction else ():
+            layer = layers.get(path, network.layer(path))
+            assert isinstance(layer, Weighted)
+            if layer.bias is None and len(network.calls(path)) == 1:
+                layers[path] = rebuilt(layer, stored_of(layer), torch.zeros(weight_of(layer).shape[0]))
+        return replacements(network, layers, norms)
+
+    def _steps(self, network: Network, placement: Placement, inputs: Tensor) -> dict[str, Steps]:
+        """The bytes of every value behind which bytes are made."""
+        names = frozenset(name for group in placement.groups for name in group)
+        seen = observe(network, inputs, names)
+        found: dict[str, Steps] = {}
+        for group in placement.groups:
+            joined = Histogram()
+            for name in group:
+                if not seen[name].finite:
+                    raise PlanError(f"{_NAME}: the value {name!r} is not finite on the calibration images, or has none")
+                joined.merge(seen[name])
+            common = steps(*clipped(joined, self.calibration, self.activations, self.percentile), self.activations)
+            found |= dict.fromkeys(group, common)
+        return {name: found[name] for name in (INPUT, *(node.name for node in network.nodes)) if name in found}
+
+    @torch.no_grad()
+    def _weight_scale(self, network: Network, path: str, placement: Placement, bytes_of: dict[str, Steps]) -> Tensor:
+        """One scale for each output channel [cout]."""
+        layer = network.layer(path)
+        rows = weight_of(layer).flatten(1)
+        rows = rows.reshape(1, -1) if self.weights == "tensor" else rows
+        limit = 2 ** (self.weight_bits - 1) - 1
+        scale = rows.abs().amax(1) / limit
+        if self.calibration == "mse":
+            scale = _least_squares(rows, scale, limit, 1.6 / self.weight_bits)
+        scale = scale.expand(weight_of(layer).shape[0]).clone()
+        if isinstance(layer.bias, Tensor):
+            sources = [source for call in network.calls(path) for source in placement.origins[call.inputs[0]]]
+            smallest = min(bytes_of[source].scale for source in sources)
+            scale = torch.maximum(scale, layer.bias.abs() / (smallest * _BIAS_STEPS))
+        return torch.where(scale > torch.finfo(torch.float32).tiny, scale, 1.0).float()
+
+
+def _least_squares(rows: Tensor, scale: Tensor, limit: int, depth: float) -> Tensor:
+    """Of nine scales of each row, from ``scale`` down by ``depth`` of it, the one of least squared error."""
+    parts = torch.linspace(1, 1 - depth, 9, dtype=scale.dtype)
+    errors = scale.new_zeros(len(parts), len(rows))
+    for number, part in enumerate(parts):
+        candidates = (scale * part).clamp_min(torch.finfo(torch.float32).tiny)[:, None]
+        # Some rows at a time, in place: what fits the cache, and torch would not share among threads, is faster by far.
+        for begin in range(0, len(rows), step := max(1, _CACHED // rows.shape[1])):
+            chunk, candidate = rows[begin : begin + step], candidates[begin : begin + step]
+            rounded = (chunk / candidate).add_(0.5).floor_().clamp_(-limit, limit)
+            errors[number, begin : begin + step] = rounded.mul_(candidate).sub_(chunk).square_().sum(1)
+    return scale * parts[errors.argmin(0)]
+
+
+@torch.no_grad()
+def _figures(layer: nn.Module, scale: Tensor, bits: int) -> dict[str, float | int | str]:
+    """What the report tells of one layer."""
+    weight = weight_of(layer)
+    error = float((weight - Integer(scale, bits)(weight)).double().square().sum())
+    power = float(weight.double().square().sum())
+    figures: dict[str, float | int | str] = {"weights": weight.numel()}
+    if error > 0 and power > 0:
+        figures["signal to noise, dB"] = round(10 * math.log10(power / error), 2)
+    return figures
+
+
+ENTRY = Entry(
+    row="NP4",
+    name=_NAME,
+    family="precision",
+    paper="Jacob, Kligys, Chen, Zhu, Tang, Howard, Adam, Kalenichenko: Quantization and Training of Neural Networks "
+    "for Efficient Integer-Arithmetic-Only Inference. CVPR 2018.",
+    options=Int8,
+)
