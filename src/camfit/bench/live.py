@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from camfit.pack.lower import Op
 from camfit.pack.read import Contents
 
 # These may write over an input that nobody reads again.
-_IN_PLACE = ("add", "activation", "affine")
+_IN_PLACE = ("add", "int8_add", "activation", "affine")
 
 
 def live_bytes(contents: Contents) -> int:
-    """Bytes of the float values that are alive together, at the op where these are most.
+    """Bytes of the values that are alive together, at the op where these are most.
 
     A value lives from the op that gives it to the last one that reads it; at an op both its inputs and its output
     live, but for ops that can compute in place. The network's input lives from the start, its output to the end.
     """
     ops = contents.ops
-    sizes = [4 * height * width * channels for height, width, channels in contents.shapes]
+    widths = [4]
+    for op in ops:
+        widths.append(_width(op, widths[op.inputs[0]]))
+    sizes = [of * h * w * c for of, (h, w, c) in zip(widths, contents.shapes, strict=True)]
     last = list(range(len(sizes)))
     for time, op in enumerate(ops, 1):
         for value in op.inputs:
@@ -29,3 +33,12 @@ def live_bytes(contents: Contents) -> int:
         shared = min(dying, sizes[time]) if same_order or op.op in _IN_PLACE else 0
         most = max(most, alive + sizes[time] - shared)
     return most
+
+
+def _width(op: Op, before: int) -> int:
+    """Bytes of an element of the op's output, where its first input's have ``before``."""
+    if op.op in ("quantize", "int8_add", "int8_global_avg_pool"):
+        return 1
+    if op.op in ("int8_conv2d", "int8_linear"):
+        return 1 if op.attributes[-2] else 4  # without a scale the output is float
+    return 4 if op.op == "dequantize" else before

@@ -32,7 +32,6 @@ from camfit.pack.onnx import to_onnx
 from camfit.pack.read import read
 
 _SECONDS, _ROUNDS = 0.5, 5
-_FLOAT_OPS = "quantize", "int8"  # an op whose name begins like this gives bytes, which live_bytes does not count
 _ROOT = Path(__file__).resolve().parents[3]  # of a checkout
 
 
@@ -44,7 +43,7 @@ class Use(msgspec.Struct, frozen=True):
         load_ms: from the bytes of the file to an engine.
         peer_load_ms: from the bytes of the ONNX model to a session of ONNX Runtime; None where it was not timed.
         weights_bytes, arena_bytes, total_bytes: that the engine holds.
-        live_bytes: of the values that must be alive together; None where the file holds integers.
+        live_bytes: of the values that must be alive together.
         grown_bytes: by how much a process grows that loads the file and runs it once; None where unknown.
         peer_grown_bytes: the same for ONNX Runtime.
     """
@@ -56,7 +55,7 @@ class Use(msgspec.Struct, frozen=True):
     weights_bytes: int
     arena_bytes: int
     total_bytes: int
-    live_bytes: int | None
+    live_bytes: int
     grown_bytes: int | None
     peer_grown_bytes: int | None
 
@@ -127,8 +126,6 @@ def _use(title: str, entry: Entry, with_peer: bool, progress: Callable[[str], No
         loads += [partial(_session, model)] if model else []
     medians = [float(np.median(times.all)) for times in interleave(loads, _SECONDS, _ROUNDS)]
     memory: dict[str, Any] = _native.Engine(data).memory
-    contents = read(data)
-    floats = not any(op.op.startswith(_FLOAT_OPS) for op in contents.ops)
     image = entry.image[0].permute(1, 2, 0).numpy()
     use = Use(
         title=title,
@@ -138,12 +135,11 @@ def _use(title: str, entry: Entry, with_peer: bool, progress: Callable[[str], No
         weights_bytes=memory["weights_bytes"],
         arena_bytes=memory["arena_bytes"],
         total_bytes=memory["total_bytes"],
-        live_bytes=live_bytes(contents) if floats else None,
+        live_bytes=live_bytes(read(data)),
         grown_bytes=_growth("camfit", data, image),
         peer_grown_bytes=_growth("onnxruntime", model, entry.image.numpy()) if model else None,
     )
-    progress(f"{title}: loads in {use.load_ms:.3g} ms, arena {use.arena_bytes:,} of at least {use.live_bytes:,} bytes"
-             if use.live_bytes else f"{title}: loads in {use.load_ms:.3g} ms")  # fmt: skip
+    progress(f"{title}: loads in {use.load_ms:.3g} ms, arena {use.arena_bytes:,} of {use.live_bytes:,} bytes alive")
     return use
 
 

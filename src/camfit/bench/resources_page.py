@@ -20,7 +20,7 @@ def lines(found: Resources) -> Iterator[str]:
     yield (
         "One thread, mode `speed`. *Loads*: from the bytes of a file to an engine ready to run, median. *Weights* and "
         "*arena*: bytes that the engine holds. *Live*: the values that must be alive together at some op, which no "
-        "plan of the arena can go below (for networks of bytes it is not worked out). *Process grows*: largest "
+        "plan of the arena can go below. *Process grows*: largest "
         "resident memory while a process that has just imported the runtime reads the file, loads it and runs once, "
         "less the resident memory before. ONNX Runtime loads the same network as dense float32."
     )
@@ -42,8 +42,8 @@ def _cells(use: Use) -> list[str]:
         "" if use.peer_load_ms is None else milliseconds(use.peer_load_ms),
         f"{use.weights_bytes:,}",
         f"{use.arena_bytes:,}",
-        _bytes(use.live_bytes),
-        "" if use.live_bytes is None else f"{use.arena_bytes / use.live_bytes:.3f}",
+        f"{use.live_bytes:,}",
+        f"{use.arena_bytes / use.live_bytes:.3f}",
         _bytes(use.grown_bytes),
         _bytes(use.peer_grown_bytes),
     ]

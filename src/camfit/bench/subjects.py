@@ -7,7 +7,7 @@ range of an integer, while uniform ones would make the AVX2 kernel for bytes spl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
@@ -15,11 +15,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from camfit import catalog, zoo
+from camfit import zoo
 from camfit.forms import Codebook, Hashed, Sign, attach, stored_of
 from camfit.forms.sign import sign
 from camfit.layers import BinaryConv2d
-from camfit.method import Calibration, Planner
+from camfit.method import Calibration
+from camfit.methods.precision.int8 import Int8
 from camfit.network import Network, Node
 from camfit.surgery import apply
 from camfit.trace import trace
@@ -47,8 +48,9 @@ _FLOAT = (
     ("resnet18", "ResNet-18, 3×224×224", "resnet18", (3, 224, 224), 1000),
 )
 
-# What camfit does to the networks above for its integer rows: name, and options of the method int8.
-_INT8: tuple[tuple[str, dict[str, int]], ...] = (("int8", {}), ("int8, 7-bit weights", {"weight_bits": 7}))
+# camfit's integer forms of the networks above.
+_INT8 = (("int8", Int8()), ("int8, 7-bit weights", Int8(weight_bits=7)))
+_CALIBRATION = 32  # images
 _INT8_TOLERANCE = 0.1
 
 Kind = Literal["camfit", "peers", "plain loop"]
@@ -117,28 +119,16 @@ def _float(key: str, title: str, name: str, shape: tuple[int, int, int], classes
 
 
 def _precisions(name: str, shape: tuple[int, int, int], classes: int) -> tuple[Entry, ...]:
-    """The network in float32 and, where the catalogue has the method, in integers."""
+    """The network in float32 and in integers, whose errors count against the float network."""
     network = _zoo(name, shape, classes)
     image = _image(network)
-    integer = tuple(_integer(network, image))
-    return (
-        Entry("camfit", "float32" if integer else "", network, image),
-        *integer,
-        Entry("peers", "", network, image),
-    )
-
-
-def _integer(network: Network, image: Tensor) -> Iterator[Entry]:
-    """One entry for each of ``_INT8``; none without the method. Errors count against the float network."""
-    method = catalog.methods().get("int8")
-    if method is None:
-        return
-    inputs = torch.rand(32, *network.input_shape, generator=torch.Generator().manual_seed(SEED))
-    for name, options in _INT8:
-        planner = method.options(**options)
-        assert isinstance(planner, Planner)
-        plan = planner.plan(network, Calibration(inputs, torch.zeros(len(inputs), dtype=torch.int64)))
-        yield Entry("camfit", name, apply(network, plan).eval(), image, network, _INT8_TOLERANCE)
+    inputs = torch.rand(_CALIBRATION, *shape, generator=torch.Generator().manual_seed(SEED))
+    calibration = Calibration(inputs, torch.zeros(len(inputs), dtype=torch.int64))
+    integer = [
+        Entry("camfit", form, apply(network, method.plan(network, calibration)).eval(), image, network, _INT8_TOLERANCE)
+        for form, method in _INT8
+    ]
+    return Entry("camfit", "float32", network, image), *integer, Entry("peers", "", network, image)
 
 
 def _image(network: Network) -> Tensor:
