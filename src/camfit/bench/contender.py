@@ -28,9 +28,11 @@ class Contender:
     name: engine, and what sets it apart from others of the same subject.
     call: one run.
     output: of one run, in torch's order ([C, H, W] or [F]).
-    expected: the same from torch.
+    expected: the same from torch, in float.
     file_bytes: of the file that the engine loads; 0 where there is none.
     tolerance: the largest error of a right output.
+    exact: for integers, the output of the plain kernels; an integer network has one right output, and rounding sets it
+        apart from torch's.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Contender:
     expected: np.ndarray
     file_bytes: int
     tolerance: float = TOLERANCE
+    exact: np.ndarray | None = None
 
     def error(self) -> float:
         """The largest difference from torch's output, as a share of the largest output; not a number where it is none.
@@ -46,11 +49,18 @@ class Contender:
         Raises:
             CamfitError: the output has another shape.
         """
+        return self._off(self.expected)
+
+    def wrong(self) -> float:
+        """By how much the output is off what it must be: that of the plain kernels for integers, else torch's."""
+        return self._off(self.expected if self.exact is None else self.exact)
+
+    def _off(self, right: np.ndarray) -> float:
         found = self.output()
-        if found.size != self.expected.size:
-            raise CamfitError(f"{self.name}: output of shape {found.shape}, expected {self.expected.shape}")
-        largest = float(np.abs(self.expected).max())
-        return float(np.abs(found.reshape(self.expected.shape) - self.expected).max()) / max(largest, 1e-30)
+        if found.size != right.size:
+            raise CamfitError(f"{self.name}: output of shape {found.shape}, expected {right.shape}")
+        largest = float(np.abs(right).max())
+        return float(np.abs(found.reshape(right.shape) - right).max()) / max(largest, 1e-30)
 
 
 def of_camfit(entry: Entry, threads: int, isas: Sequence[str] = ("auto",)) -> list[Contender]:
@@ -62,22 +72,34 @@ def of_camfit(entry: Entry, threads: int, isas: Sequence[str] = ("auto",)) -> li
     channels = entry.network.input_shape[0]
     data = pack(entry.network, Normalisation((1.0,) * channels, (0.0,) * channels)).data
     image = np.ascontiguousarray(entry.image[0].permute(1, 2, 0).numpy())  # the engine takes channels last
-    return [_camfit(entry, data, image, threads, isa) for isa in isas]
+    exact = None if entry.rounded_from is None else _run(_engine(data, 1, "plain"), image, entry)
+    return [_camfit(entry, data, image, threads, isa, exact) for isa in isas]
 
 
-def _camfit(entry: Entry, data: bytes, image: np.ndarray, threads: int, isa: str) -> Contender:
+def _camfit(
+    entry: Entry, data: bytes, image: np.ndarray, threads: int, isa: str, exact: np.ndarray | None
+) -> Contender:
+    engine = _engine(data, threads, isa)
+    name = named("camfit" if isa == "auto" else f"camfit {isa}", entry.name)
+    return Contender(
+        name, lambda: engine.run(image), lambda: _run(engine, image, entry), entry.expected().numpy(), len(data),
+        exact=exact,
+    )  # fmt: skip
+
+
+def _engine(data: bytes, threads: int, isa: str) -> _native.Engine:
     try:
-        engine = _native.Engine(data, threads, "speed", isa)
+        return _native.Engine(data, threads, "speed", isa)
     except ValueError as error:
         raise CamfitError(f"camfit: {error}") from error
-    expected: np.ndarray = entry.expected().numpy()
 
-    def output() -> np.ndarray:
-        found = np.asarray(engine.run(image))
-        return found if expected.ndim == 1 else np.asarray(np.moveaxis(found.reshape(engine.output_shape), 2, 0))
 
-    name = named("camfit" if isa == "auto" else f"camfit {isa}", entry.name)
-    return Contender(name, lambda: engine.run(image), output, expected, len(data), entry.tolerance)
+def _run(engine: _native.Engine, image: np.ndarray, entry: Entry) -> np.ndarray:
+    """The output in torch's order."""
+    found = np.asarray(engine.run(image))
+    if entry.expected().ndim == 1:
+        return found
+    return np.asarray(np.moveaxis(found.reshape(engine.output_shape), 2, 0))
 
 
 def of_peer(entry: Entry, peer: Peer, threads: int, folder: Path) -> Contender:

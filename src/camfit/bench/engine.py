@@ -103,9 +103,12 @@ def _row(
     with tempfile.TemporaryDirectory() as folder:
         for entry in subject.build():
             if entry.kind == "peers":
+                rounding = max(
+                    (error for one, error in zip(made, errors, strict=True) if one.exact is not None), default=0.0
+                )
                 for number, peer in enumerate(peers):
                     if threads >= peer.least_threads:
-                        found = _tried(entry, peer, threads, Path(folder) / str(number))
+                        found = _tried(entry, peer, threads, Path(folder) / str(number), rounding)
                         if isinstance(found, Refused):
                             refused.append(found)
                         else:
@@ -130,15 +133,20 @@ def _row(
     return row
 
 
-def _tried(entry: Entry, peer: Peer, threads: int, folder: Path) -> tuple[Contender, float] | Refused:
-    """The peer with its error, or why it is not timed. Another's runtime may raise anything."""
+def _tried(
+    entry: Entry, peer: Peer, threads: int, folder: Path, rounding: float = 0.0
+) -> tuple[Contender, float] | Refused:
+    """The peer with its error, or why it is not timed. Another's runtime may raise anything.
+
+    ``rounding``: how far camfit's integers are off torch's output.
+    """
     folder.mkdir()
     try:
         contender = of_peer(entry, peer, threads, folder)
         error = contender.error()
     except Exception as failure:
         return Refused(named(peer.name, entry.name), _short(failure))
-    if not error <= contender.tolerance:
+    if not error <= max(contender.tolerance, 2 * rounding if peer.integer else 0.0):
         return Refused(contender.name, f"wrong: off by {error:.2g} of the largest output")
     return contender, error
 
@@ -151,13 +159,14 @@ def _short(failure: Exception) -> str:
 
 def _checked(subject: Subject, contender: Contender) -> float:
     """The contender's error, if it is one to be timed with."""
-    error = contender.error()
-    if not error <= contender.tolerance:
+    wrong = contender.wrong()
+    if not wrong <= contender.tolerance:
+        whose = "torch's" if contender.exact is None else "that of the plain kernels"
         raise CamfitError(
-            f"{subject.title}: the output of {contender.name} is off torch's by {error:.2g} of the largest value; "
+            f"{subject.title}: the output of {contender.name} is off {whose} by {wrong:.2g} of the largest value; "
             f"expected at most {contender.tolerance:g}, so nothing is timed"
         )
-    return error
+    return contender.error()
 
 
 def _figure(contender: Contender, error: float, times: Times, baseline: Times | None) -> Figure:

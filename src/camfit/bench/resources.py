@@ -121,7 +121,7 @@ def _use(title: str, entry: Entry, with_peer: bool, progress: Callable[[str], No
     data = pack(entry.network, Normalisation((1.0,) * channels, (0.0,) * channels)).data
     loads: list[Callable[[], object]] = [partial(_native.Engine, data)]
     model = b""
-    if with_peer and entry.reference is None:
+    if with_peer and entry.rounded_from is None:
         model = _model(entry)
         loads += [partial(_session, model)] if model else []
     medians = [float(np.median(times.all)) for times in interleave(loads, _SECONDS, _ROUNDS)]

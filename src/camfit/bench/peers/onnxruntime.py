@@ -36,6 +36,7 @@ class OnnxRuntimeInt8(Peer):
     packages: ClassVar[tuple[str, ...]] = ("onnxruntime", "onnx")
     modules: ClassVar[tuple[str, ...]] = ("onnxruntime", "onnx")
     tolerance: ClassVar[float] = 0.1
+    integer: ClassVar[bool] = True
 
     def load(self, case: Case) -> Loaded:
         return _session(_quantized(case), case, True)

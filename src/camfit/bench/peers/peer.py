@@ -59,6 +59,7 @@ class Peer(ABC):
     packages: distributions that must be installed, the runtime's own first.
     modules: that these bring.
     tolerance: largest difference from torch's output, as a share of the largest output, of a right one.
+    integer: computes in integers; rounding may then cost twice what it costs camfit, where that is more.
     least_threads: below these it is not timed.
     """
 
@@ -67,6 +68,7 @@ class Peer(ABC):
     modules: ClassVar[tuple[str, ...]]
     tolerance: ClassVar[float] = 1e-3  # Winograd's large tiles and fast exponentials are not wrong
     least_threads: int = 1
+    integer: ClassVar[bool] = False
 
     def missing(self) -> str:
         """Why it cannot run here; empty where it can. Imports nothing."""
