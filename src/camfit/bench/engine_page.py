@@ -181,8 +181,8 @@ def _how(report: Report) -> Iterator[str]:
             "networks do not. Int8 is calibrated on 32 random images, in camfit and in ONNX Runtime (its static "
             "quantization, QDQ, unsigned bytes for values and signed ones for weights, a scale a channel). "
             "An int8 output of camfit must be that of its plain kernels. *off* compares it with the float network: "
-            "what rounding costs a network that was not trained and multiplies every rounding from layer to layer. ONNX "
-            "Runtime's int8 may be off by 0.1, or by twice what camfit's is, where that is more."
+            "what rounding costs a network that was not trained and multiplies every rounding from layer to layer. "
+            "ONNX Runtime's int8 may be off by 0.1, or by twice what camfit's is, where that is more."
         )
     yield (
         "For the binary convolution the float contenders get the signs of the input and dense ±α weights, so that all "
