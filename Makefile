@@ -26,8 +26,8 @@ demo: setup
 	$(BIN)/camfit demo --out runs/demo
 
 lint: setup
-	$(BIN)/ruff check src tests benchmarks examples
-	$(BIN)/ruff format --check src tests benchmarks examples
+	$(BIN)/ruff check src tests examples
+	$(BIN)/ruff format --check src tests examples
 	$(BIN)/mypy
 
 native-test: setup

@@ -24,7 +24,7 @@ from camfit import data as datasets
 from camfit.measure import Measurement
 
 Camfit = Callable[..., tiny.Outcome]
-COMMANDS = ("fit", "apply", "info", "run", "measure", "methods", "report", "demo", "export")
+COMMANDS = ("fit", "apply", "info", "run", "measure", "methods", "report", "demo", "export", "bench")
 
 
 @pytest.fixture(autouse=True)

@@ -33,6 +33,7 @@ from camfit.arguments import (
     ThreadsOption,
     WeightsOption,
 )
+from camfit.bench.command import app as bench_app
 from camfit.classify import Classifier
 from camfit.data import Dataset
 from camfit.data.image import read_image
@@ -54,6 +55,7 @@ app = typer.Typer(
     help="Fits a trained neural network onto a small device: one packed file, and a report of what was measured.",
     epilog="Exit status: 0 done, 2 an error, 3 a budget that could not be met, 130 interrupted.",
 )
+app.add_typer(bench_app, name="bench")
 
 
 @app.callback(invoke_without_command=True)

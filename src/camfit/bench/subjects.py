@@ -1,12 +1,14 @@
 """What is timed: networks with fresh, seeded weights, each in the shapes that several engines take.
 
 Times do not depend on what the weights are worth, so nothing is trained; batch-norms get statistics of random images.
+Weights are drawn from a normal distribution, as trained ones nearly are: few of a layer's weights then use the full
+range of an integer, while uniform ones would make the AVX2 kernel for bytes split most of them in two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
@@ -17,7 +19,10 @@ from camfit import zoo
 from camfit.forms import Codebook, Hashed, Sign, attach, stored_of
 from camfit.forms.sign import sign
 from camfit.layers import BinaryConv2d
+from camfit.method import Calibration
+from camfit.methods.precision.int8 import Int8
 from camfit.network import Network, Node
+from camfit.surgery import apply
 from camfit.trace import trace
 
 SEED = 0
@@ -43,22 +48,33 @@ _FLOAT = (
     ("resnet18", "ResNet-18, 3×224×224", "resnet18", (3, 224, 224), 1000),
 )
 
-Kind = Literal["camfit", "onnxruntime", "plain loop"]
+# camfit's integer forms of the networks above.
+_INT8 = (("int8", Int8()), ("int8, 7-bit weights", Int8(weight_bits=7)))
+_CALIBRATION = 32  # images
+
+Kind = Literal["camfit", "peers", "plain loop"]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A network for one engine, and the image [1, C, H, W] that it gets; ``name`` tells a subject's entries apart."""
+    """A network and the image [1, C, H, W] that it gets.
+
+    Attributes:
+        kind: who runs it. What is for the peers is dense and float.
+        name: tells a subject's entries apart.
+        rounded_from: the float network that ``network`` is the integer form of; None for a float network.
+    """
 
     kind: Kind
     name: str
     network: Network
     image: Tensor
+    rounded_from: Network | None = field(default=None, repr=False)
 
     @torch.no_grad()
     def expected(self) -> Tensor:
-        """What torch computes: [C, H, W] or [F]."""
-        return self.network(self.image)[0]  # type: ignore[no-any-return]
+        """What torch computes, in float: [C, H, W] or [F]."""
+        return (self.rounded_from or self.network)(self.image)[0]  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -96,13 +112,30 @@ def subjects() -> tuple[Subject, ...]:
 
 
 def _float(key: str, title: str, name: str, shape: tuple[int, int, int], classes: int) -> Subject:
-    return Subject(key, title, lambda: _same(_zoo(name, shape, classes)))
+    return Subject(key, title, partial(_precisions, name, shape, classes))
+
+
+def _precisions(name: str, shape: tuple[int, int, int], classes: int) -> tuple[Entry, ...]:
+    """The network in float32 and in integers."""
+    network = _zoo(name, shape, classes)
+    image = _image(network)
+    inputs = torch.rand(_CALIBRATION, *shape, generator=torch.Generator().manual_seed(SEED))
+    calibration = Calibration(inputs, torch.zeros(len(inputs), dtype=torch.int64))
+    integer = [
+        Entry("camfit", form, apply(network, method.plan(network, calibration)).eval(), image, network)
+        for form, method in _INT8
+    ]
+    return Entry("camfit", "float32", network, image), *integer, Entry("peers", "", network, image)
+
+
+def _image(network: Network) -> Tensor:
+    return torch.rand(1, *network.input_shape, generator=torch.Generator().manual_seed(SEED))
 
 
 def _same(network: Network) -> tuple[Entry, ...]:
-    """camfit runs the network in its forms, ONNX Runtime the same values, dense."""
-    image = torch.rand(1, *network.input_shape, generator=torch.Generator().manual_seed(SEED))
-    return Entry("camfit", "", network, image), Entry("onnxruntime", "", network, image)
+    """camfit runs the network in its forms, peers the same values, dense."""
+    image = _image(network)
+    return Entry("camfit", "", network, image), Entry("peers", "", network, image)
 
 
 def _one_relu() -> Network:
@@ -114,6 +147,9 @@ def _zoo(name: str, shape: tuple[int, int, int], classes: int) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         network = trace(zoo.build(name, shape, classes), shape)
+        for layer in network.weighted().values():
+            weight = stored_of(layer)
+            weight.normal_(std=float(weight.std()))
         norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d)]
         for norm in norms:
             norm.momentum = 1.0
@@ -212,7 +248,7 @@ def _binary() -> tuple[Entry, ...]:
     return (
         Entry("camfit", "binary", networks[0], image),
         Entry("camfit", "binary, input scaled by K", networks[1], image),
-        Entry("onnxruntime", "float", float_network, sign(image)),
+        Entry("peers", "float", float_network, sign(image)),
         Entry("plain loop", "float", float_network, sign(image)),
     )
 

@@ -1,6 +1,4 @@
-"""Deep Compression (PR3, then QZ2 with Huffman coding) re-measured by ``camfit fit``; writes docs/results/fit.md.
-
-    python benchmarks/fit.py [--out runs] [--write]
+"""Deep Compression (PR3, then QZ2 with Huffman coding) re-measured by ``camfit fit``.
 
 Every row is one ``camfit fit`` with a size limit. Runs resume, so finished ones cost nothing. The paper's claim is on
 MNIST: LeNet-5 39 times and LeNet-300-100 40 times smaller at no loss (Han, Mao, Dally, ICLR 2016, table 1).
@@ -8,17 +6,14 @@ MNIST: LeNet-5 39 times and LeNet-300-100 40 times smaller at no loss (Han, Mao,
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import camfit
-from camfit.storage import read_json, write_atomically, write_json
-
-RESULTS = Path(__file__).parent.parent / "docs" / "results"
+from camfit.errors import CamfitError
+from camfit.storage import read_json
 
 # What the figures do not tell of how they came about; to be kept true when they are made again.
 REMARKS = """
@@ -27,6 +22,9 @@ had been seen (LeNet-5 had -0.23 and -0.26 with two of them). One seed each: a t
 uncertain by more than the 0.02 points by which LeNet-5 keeps its limit. LeNet-5 had the machine nearly to itself, the
 others ran beside a fuzzer.
 """
+
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ CLAIMS = (
 )
 
 
-def row(claim: Claim, record: dict[str, Any]) -> dict[str, Any]:
+def row(claim: Claim, record: dict[str, Any]) -> Row:
     """The figures of one finished run, and whether the claim holds."""
     before, after, weights = record["before"], record["after"], record["float32_bytes"]
     drop = 100 * (before["accuracy"] - after["accuracy"])
@@ -79,7 +77,7 @@ def row(claim: Claim, record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def page(rows: list[dict[str, Any]]) -> str:
+def page(rows: list[Row]) -> str:
     """docs/results/fit.md from the rows."""
     lines = [
         "# Deep Compression, re-measured",
@@ -108,7 +106,7 @@ def page(rows: list[dict[str, Any]]) -> str:
     first = rows[0]
     lines += [
         "",
-        "Made by `python benchmarks/fit.py --write`; each row is one command:",
+        "Made by `camfit bench fit --write docs/results`; each row is one command:",
         "",
         *(f"- `{r['command']}` (seed {r['seed']}, {r['seconds'] / 60:.1f} minutes)" for r in rows),
         "",
@@ -119,38 +117,23 @@ def page(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + REMARKS
 
 
-def main() -> None:
-    """Runs what is not finished, prints the table, and writes it when asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="where the run directories are")
-    parser.add_argument("--only", help="name of one run")
-    parser.add_argument("--write", action="store_true", help="write docs/results/fit.md and fit.json")
-    arguments = parser.parse_args()
-    rows = []
-    for claim in CLAIMS:
-        if arguments.only not in (None, claim.run):
-            continue
-        directory = arguments.out / claim.run
-        command = (
-            f"camfit fit {claim.model} --data {claim.data} --max-size {claim.max_size / 1000:g}kB --out {directory}"
-        )
-        if not (directory / "report.json").exists():
-            budget = camfit.Budget(max_size=claim.max_size)
-            camfit.fit(
-                claim.model,
-                claim.data,
-                budget,
-                out=directory,
-                command=command,
-                progress=lambda line: print(line, file=sys.stderr),
-            )
-        rows.append(row(claim, read_json(directory / "report.json")))
-    print(page(rows))
-    if arguments.write:
-        write_json(RESULTS / "fit.json", rows)
-        write_atomically(RESULTS / "fit.md", page(rows).encode())
-        print(json.dumps({r["model"] + " " + r["data"]: r["holds"] for r in rows}))
+def measure(runs: Path, only: str | None = None, progress: Callable[[str], None] = lambda line: None) -> list[Row]:
+    """The rows, or the one called ``only``; runs in folders below ``runs`` what is not finished.
+
+    Raises:
+        CamfitError: there is no such row.
+    """
+    chosen = [claim for claim in CLAIMS if only in (None, claim.run)]
+    if not chosen:
+        raise CamfitError(f"--only {only!r}: expected one of {', '.join(claim.run for claim in CLAIMS)}")
+    return [row(claim, _record(claim, runs / claim.run, progress)) for claim in chosen]
 
 
-if __name__ == "__main__":
-    main()
+def _record(claim: Claim, directory: Path, progress: Callable[[str], None]) -> dict[str, Any]:
+    size = f"{claim.max_size / 1000:g}kB"
+    command = f"camfit fit {claim.model} --data {claim.data} --max-size {size} --out {directory}"
+    if not (directory / "report.json").exists():
+        budget = camfit.Budget(max_size=claim.max_size)
+        camfit.fit(claim.model, claim.data, budget, out=directory, command=command, progress=progress)
+    record: dict[str, Any] = read_json(directory / "report.json")
+    return record

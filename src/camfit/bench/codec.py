@@ -1,7 +1,5 @@
 """What each entropy coder makes of a compressed network: bytes and load time, layer by layer and for the whole file.
 
-    python benchmarks/codec.py RUN/model.safetensors [--exact] [--seconds S]
-
 The coders: ``bits`` (relative indices and codes of fixed width), ``huffman`` (the same in Huffman codes, as in Deep
 Compression) and ``range`` (context-modelled, the default). All must give the same weights and outputs, or nothing is
 printed. A layer's load time is that of decoding its codes; the file's is that of making an engine of it.
@@ -9,26 +7,21 @@ printed. A layer's load time is that of decoding its codes; the file's is that o
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 from camfit import _native
+from camfit.bench.interleave import interleave
+from camfit.bench.page import table
 from camfit.data import Normalisation
 from camfit.errors import CamfitError
 from camfit.network import Network
 from camfit.pack import CODERS, pack
 from camfit.pack.encode import CODEBOOK, SPARSE, Payload, encode
 from camfit.pack.lower import Weight, lower
-from camfit.storage import load_network
-from interleave import interleave
-
-_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -109,30 +102,10 @@ def _milliseconds(calls: Mapping[str, Callable[[], object]], seconds: float) -> 
 def render(lines: list[Line]) -> str:
     """A Markdown table."""
     head = ["layer", "", *(f"{c} bytes" for c in CODERS), "range / huffman", *(f"{c} ms" for c in CODERS)]
-    rows = [head, ["---", "---", *["--:"] * (len(head) - 2)]]
-    for line in lines:
-        sizes, loads = [line.sizes[c] for c in CODERS], [line.loads[c] for c in CODERS]
-        share = f"{line.sizes['range'] / line.sizes['huffman']:.3f}"
-        rows.append([line.name, line.what, *(f"{s:,}" for s in sizes), share, *(f"{ms:.3f}" for ms in loads)])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return "\n".join(table(head, map(_cells, lines)))
 
 
-def main() -> int:
-    """The command line; 1 for an expected error."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("network", type=Path, help="model.safetensors of a run")
-    parser.add_argument(
-        "--exact", action="store_true", help="codebooks as float32; by default as fit packs them, binary16"
-    )
-    parser.add_argument("--seconds", type=float, default=_SECONDS, help="of timed loads: each coder, layer by layer")
-    options = parser.parse_args()
-    try:
-        print(render(measure(load_network(options.network), half=not options.exact, seconds=options.seconds)))
-    except CamfitError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _cells(line: Line) -> list[str]:
+    sizes, loads = [line.sizes[c] for c in CODERS], [line.loads[c] for c in CODERS]
+    share = f"{line.sizes['range'] / line.sizes['huffman']:.3f}"
+    return [line.name, line.what, *(f"{s:,}" for s in sizes), share, *(f"{ms:.3f}" for ms in loads)]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import version
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import msgspec
@@ -46,8 +47,17 @@ def this_machine() -> Machine:
         cores=len(os.sched_getaffinity(0)),
         flags=tuple(flag for flag in _INSTRUCTION_SETS if flag in present),
         system=f"{platform.system()} {platform.machine()}",
-        versions={"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+        versions={"python": platform.python_version(), **dict(_versions())},
     )
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    """Of those of the packages that are installed."""
+    for name in _PACKAGES:
+        try:
+            yield name, version(name)
+        except PackageNotFoundError:
+            continue
 
 
 def _cpu_fields() -> dict[str, str]:

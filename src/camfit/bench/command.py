@@ -1,0 +1,140 @@
+"""The subcommands of ``camfit bench``: no measurement is made here, only asked for, shown and saved."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import msgspec
+import typer
+
+from camfit import terminal
+from camfit.arguments import JsonOption
+from camfit.bench import codec, engine, engine_page, figures, fit
+from camfit.engine import Isa
+from camfit.errors import CamfitError
+from camfit.storage import load_network, write_atomically, write_json
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Long measurements: the engine beside other runtimes, published claims, entropy coders. "
+    "Nothing is installed, and nothing is written without --write.",
+)
+
+WriteOption = Annotated[
+    Path | None,
+    typer.Option("--write", help="Save the page and its figures here; docs/results in a checkout", metavar="DIR"),
+]
+
+
+@app.command(name="engine")
+def engine_command(
+    peers: Annotated[
+        bool, typer.Option("--peers", help="Time every peer that is installed, not only ONNX Runtime in float32")
+    ] = False,
+    threads: Annotated[str, typer.Option("--threads", help="Numbers of threads, by commas", metavar="N[,N]")] = "1,2",
+    isa: Annotated[
+        str,
+        typer.Option("--isa", help=f"Instruction sets of camfit: {', '.join(get_args(Isa))}", metavar="SET[,SET]"),
+    ] = "auto",
+    seconds: Annotated[
+        float, typer.Option("--seconds", help="Of timed calls: each engine of each row", min=0.01, metavar="S")
+    ] = 4.0,
+    only: Annotated[str, typer.Option("--only", help="Networks whose key contains TEXT", metavar="TEXT")] = "",
+    resources: Annotated[
+        bool, typer.Option("--resources", help="Load times, memory and code size too; builds libcamfit in a checkout")
+    ] = False,
+    write: WriteOption = None,
+    render: Annotated[
+        Path | None,
+        typer.Option("--render", help="Measure nothing: make DIR/engine.md anew from DIR/engine.json", metavar="DIR"),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Time the engine beside ONNX Runtime and other runtimes, interleaved in one process, one image at a time.
+
+    Outputs are compared with torch's first. A peer that is not installed, fails, or computes something else is told in
+    its row. Prints the page, or with --json its figures.
+
+    Example: camfit bench engine --peers --resources --write docs/results
+    """
+    if render is not None:
+        report = figures.read(render / "engine.json")
+        write_atomically(render / "engine.md", engine_page.render(report).encode())
+    else:
+        if only and write is not None:
+            raise CamfitError("--write saves the whole page; leave --only out")
+        settings = engine.Settings(
+            command=_command(), seconds=seconds, threads=_threads(threads), isas=_isas(isa), only=only, peers=peers,
+            resources=resources,
+        )  # fmt: skip
+        report = engine.measure(settings, terminal.progress)
+    if write is not None:
+        write.mkdir(parents=True, exist_ok=True)
+        write_atomically(write / "engine.json", figures.encode(report))
+        write_atomically(write / "engine.md", engine_page.render(report).encode())
+    _show(msgspec.to_builtins(report), engine_page.render(report), as_json)
+
+
+@app.command(name="fit")
+def fit_command(
+    only: Annotated[str | None, typer.Option("--only", help="One run, by name", metavar="NAME")] = None,
+    out: Annotated[
+        Path, typer.Option("--out", help="Where the run directories are; finished ones are used", metavar="RUNS")
+    ] = Path("runs"),
+    write: WriteOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Re-measure Deep Compression's claims by `camfit fit`: forty minutes, where no run is finished yet."""
+    if only is not None and write is not None:
+        raise CamfitError("--write saves the whole page; leave --only out")
+    rows = fit.measure(out, only, terminal.progress)
+    if write is not None:
+        write.mkdir(parents=True, exist_ok=True)
+        write_json(write / "fit.json", rows)
+        write_atomically(write / "fit.md", fit.page(rows).encode())
+    _show(rows, fit.page(rows), as_json)
+
+
+@app.command(name="codec")
+def codec_command(
+    network: Annotated[Path, typer.Argument(help="A run's model.safetensors", metavar="NETWORK")],
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Codebooks as float32; by default binary16, as fit packs them")
+    ] = False,
+    seconds: Annotated[
+        float, typer.Option("--seconds", help="Of timed loads: each coder, layer by layer", min=0.01, metavar="S")
+    ] = 1.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare the entropy coders on one compressed network: bytes and load time, by layer and for the whole file."""
+    lines = codec.measure(load_network(network), half=not exact, seconds=seconds)
+    _show([vars(line) for line in lines], codec.render(lines), as_json)
+
+
+def _show(value: Any, page: str, as_json: bool) -> None:
+    if as_json:
+        terminal.print_json(value)
+    else:
+        terminal.line(page)
+
+
+def _command() -> str:
+    return shlex.join(["camfit", *sys.argv[1:]])
+
+
+def _threads(text: str) -> tuple[int, ...]:
+    numbers = text.split(",")
+    if not all(number.isdecimal() and 1 <= int(number) <= 64 for number in numbers):
+        raise CamfitError(f"--threads {text!r}: expected numbers from 1 to 64, separated by commas")
+    return tuple(dict.fromkeys(map(int, numbers)))
+
+
+def _isas(text: str) -> tuple[str, ...]:
+    names = text.split(",")
+    unknown = [name for name in names if name not in get_args(Isa)]
+    if unknown:
+        raise CamfitError(f"--isa {text!r}: {unknown[0]!r} is none of {', '.join(get_args(Isa))}")
+    return tuple(dict.fromkeys(names))
