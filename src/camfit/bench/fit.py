@@ -19,8 +19,9 @@ from camfit.storage import read_json
 REMARKS = """
 All three rows are first runs of one ladder, which was changed on validation data after earlier ladders' test figures
 had been seen (LeNet-5 had -0.23 and -0.26 with two of them). One seed each: a test accuracy of 10,000 images is
-uncertain by more than the 0.02 points by which LeNet-5 keeps its limit. LeNet-5 had the machine nearly to itself, the
-others ran beside a fuzzer.
+uncertain by more than the 0.02 points by which LeNet-5 keeps its limit. LeNet-5 ran with two threads beside light
+work; it was run again since its teacher's outputs are remembered, and gave the same file, byte for byte. The other
+two rows were made before that, beside a fuzzer: their minutes are the older program's.
 """
 
 
