@@ -110,7 +110,7 @@ void int8_blocks(const Window& window, const Requantize& to, RequantizeBlock* bl
       blocks[p].add[lane % 2][lane / 2] = bias * multiplier + (int64_t(1) << (shift - 1)) + kLift;
       blocks[p].multiplier[lane % 2][lane / 2] = multiplier;
       blocks[p].shift[lane % 2][lane / 2] = shift;
-      blocks[p].less[lane] = int32_t(uint32_t(kLift >> shift)) - to.zero;
+      blocks[p].less[lane] = int32_t(uint32_t(kLift >> shift) - uint32_t(to.zero));
     }
   }
 }
