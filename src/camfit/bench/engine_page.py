@@ -30,6 +30,9 @@ def _lines(report: Report) -> Iterator[str]:
         f"median of {report.rounds} rounds, with their 10th and 90th percentile. Take less than {100 * _TIE:.0f} % for "
         "a tie."
     )
+    if report.remark:
+        yield ""
+        yield f"**{report.remark}**"
     for threads in dict.fromkeys(row.threads for row in report.rows):
         rows = [row for row in report.rows if row.threads == threads]
         yield ""

@@ -77,7 +77,9 @@ class PeerFound(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """A whole run. ``peers``: those beyond the baseline, where they were asked for."""
+    """A whole run. ``peers``: those beyond the baseline, where they were asked for. ``remark``: what a reader must know
+    that the figures do not tell, written by hand.
+    """
 
     date: str
     command: str
@@ -92,6 +94,7 @@ class Report(msgspec.Struct, frozen=True):
     rows: tuple[Row, ...]
     peers: tuple[PeerFound, ...] = ()
     resources: Resources | None = None
+    remark: str = ""
 
 
 def encode(report: Report) -> bytes:
