@@ -19,9 +19,10 @@ _NAME = "fixed-point"
 class FixedPoint:
     """Integers whose binary point has a place: every scale is a power of two, every bias a whole number of steps.
 
-    The engine computes the network with sums and shifts, on values of 8 bits, and images of bytes enter it by a table.
-    All that training computes on such numbers is exact in float32 while sums stay below 2^24 steps, so the network in
-    torch and the one on any processor give the same bits; means are excepted, unless of 2^k pixels.
+    The engine computes the network in products, sums and shifts of integers, and images of bytes enter it by a table.
+    Arithmetic on such numbers is exact in float32 while sums stay below 2^24 steps, so the planned network in torch and
+    the packed one on any processor give the same bits; means are excepted, unless of 2^k pixels. Training on moves the
+    biases off whole steps: they are rounded again when packed, which may turn a sum that lies on a half.
 
     Attributes:
         weights: one place of the point per output ``channel``, or per ``tensor``.
