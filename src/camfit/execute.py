@@ -44,7 +44,7 @@ class Workshop:
         """Training images drawn by the seed."""
         generator = torch.Generator().manual_seed(self.seed)
         chosen = torch.randperm(len(self.training), generator=generator)[:CALIBRATION_IMAGES]
-        return Calibration(self.training.inputs[chosen], self.training.targets[chosen], self.seed)
+        return Calibration(self.training.inputs[chosen], self.training.targets[chosen], self.seed, self.task.loss)
 
 
 def execute(
