@@ -211,6 +211,8 @@ def equal_loss(
 ) -> dict[str, int]:
     """Drops from every unit as much as costs the same loss, the least loss that meets the limit.
 
+    Where that loss is met by more than the limit asks for, as much as it allows stays.
+
     Args:
         curves: by unit, (fraction dropped, loss) from (0, loss of the whole) upwards; the last fraction is the most
             that may go. Taken as linear between its points, and as never falling.
@@ -241,7 +243,34 @@ def equal_loss(
             high = middle
         else:
             low = middle + 1
-    return within(steps[low])
+    # A flat stretch of a curve gives up many elements at once: those that the limit does not ask for stay.
+    most = within(steps[low - 1]) if low else dict(sizes)
+    return _between(within(steps[low]), most, sizes, cost, limit, multiple)
+
+
+def _between(
+    least: dict[str, int],
+    most: dict[str, int],
+    sizes: Mapping[str, int],
+    cost: Cost,
+    limit: float,
+    multiple: int,
+) -> dict[str, int]:
+    """From ``least`` the same part of the way to ``most`` for every unit, as far as the limit allows."""
+
+    def part(share: float) -> dict[str, int]:
+        counts = {name: least[name] + math.floor(share * (most[name] - least[name]) + 1e-9) for name in least}
+        return {name: rounded(count, sizes[name], multiple) for name, count in counts.items()}
+
+    shares = sorted({step / span for name in least if (span := most[name] - least[name]) for step in range(span + 1)})
+    low, high = 0, len(shares) - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        if cost(part(shares[middle])) <= limit:
+            low = middle
+        else:
+            high = middle - 1
+    return part(shares[low]) if shares else least
 
 
 def _losses(curve: Curve, size: int) -> list[float]:

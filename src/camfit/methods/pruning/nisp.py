@@ -32,8 +32,8 @@ class Nisp(ChannelBudget):
 
     The ranking is Inf-FS (Roffo, Melzi, Cristani, ICCV 2015) on the calibration images. Importance goes backwards by
     s_{l−1} = |W_l|ᵀ s_l for every neuron (the paper's eq. 19): batch-norm is its |scale|, activations pass it
-    on, an average takes its share, a maximum gives it to every value it looks at, a sum to all that it adds. A channel's
-    score is the sum over its neurons; all layers are cut at once.
+    on, an average takes its share, a maximum gives it to every value it looks at, a sum to all that it adds. A
+    channel's score is the sum over its neurons; all layers are cut at once.
 
     Attributes:
         alpha: Inf-FS' weight of a feature's spread against its independence of the others, in [0, 1].
