@@ -54,6 +54,57 @@ def test_joining_keeps_order_and_leaves_the_parts_alone() -> None:
     assert short.terms == ()
 
 
+REPEATED = """
+name = "slowly"
+
+[[steps]]
+step = "train"
+epochs = 1
+
+[[steps]]
+step = "repeat"
+times = 2
+
+[[steps.steps]]
+step = "rewrite"
+method = "taylor"
+options = { channels = 1 }
+
+[[steps.steps]]
+step = "train"
+epochs = 1
+updates = 10
+"""
+
+
+def test_a_repeated_step_runs_its_steps_in_every_round() -> None:
+    recipe = Recipe.parse(REPEATED)
+    assert Recipe.parse(recipe.to_toml()) == recipe
+    assert [placed.place for placed in recipe.in_order()] == [
+        "1", "2.1 (round 1)", "2.2 (round 1)", "2.1 (round 2)", "2.2 (round 2)"
+    ]  # fmt: skip
+    assert [placed.turn for placed in recipe.in_order()] == [1, 1, 1, 2, 2]
+    assert recipe.in_order()[4].step == Train(1, updates=10)
+    assert str(recipe.steps[1]).startswith("2 times: taylor(channels=1), then train 1 epochs of 10 updates")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("times = 2", "times = 0"), "step 2: times is 0 with 2 steps, expected 1 or more of both"),
+        (("times = 2", "rounds = 2"), "step 2: object contains unknown field `rounds`; expected one of step, times"),
+        (("channels = 1", "channels = 0"), "step 2.1: taylor: channels is 0, expected 1 or more"),
+        (("updates = 10", "update = 10"), "step 2.2: object contains unknown field `update`; expected one of step, ep"),
+        (("updates = 10", "updates = 'x'"), "step 2.2, field updates: expected `int`, got `str`"),
+        (('"taylor"', '"tailor"'), "step 2.1: no method 'tailor'"),
+    ],
+)
+def test_what_is_wrong_inside_a_repeated_step_is_said(change: tuple[str, str], message: str) -> None:
+    with pytest.raises(RecipeError) as refused:
+        Recipe.parse(REPEATED.replace(*change))
+    assert message in str(refused.value)
+
+
 def test_options_are_not_shared_between_steps() -> None:
     first, second = Rewrite("magnitude"), Rewrite("magnitude")
     assert first.options == second.options == {}
