@@ -7,7 +7,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from camfit.budget import Budget, global_rank, greedy, highest, parse_drop, parse_latency, parse_size, rounded, uniform
+from camfit.budget import (
+    Budget,
+    equal_loss,
+    global_rank,
+    greedy,
+    highest,
+    parse_drop,
+    parse_latency,
+    parse_size,
+    rounded,
+    uniform,
+)
 from camfit.cost import Cost
 from camfit.errors import BudgetError
 
@@ -87,6 +98,7 @@ def test_global_rank_drops_the_lowest_scores_of_all_units() -> None:
     assert global_rank(scores, linear({"a": 1, "b": 1}), limit=3) == {"a": 1, "b": 2}
     assert global_rank(scores, linear({"a": 1, "b": 1}), limit=2) == {"a": 1, "b": 1}
     assert global_rank(scores, linear({"a": 1, "b": 1}), limit=99) == {"a": 3, "b": 3}
+    assert global_rank(scores, linear({"a": 1, "b": 1}), limit=4, multiple=2) == {"a": 2, "b": 2}
 
 
 def test_greedy_weighs_scores_against_cost() -> None:
@@ -94,6 +106,8 @@ def test_greedy_weighs_scores_against_cost() -> None:
     # "dear" loses 2 of score for 10 of cost: the better bargain, though its score is higher.
     assert greedy(scores, linear({"cheap": 1, "dear": 10}), limit=25) == {"cheap": 3, "dear": 2}
     assert global_rank(scores, linear({"cheap": 1, "dear": 10}), limit=32) == {"cheap": 2, "dear": 3}
+    # Two multiples apart: a channel of each would go, 1 + 9 and 2 + 9 of score.
+    assert greedy(scores, linear({"cheap": 1, "dear": 10}), limit=32, multiple=2) == {"cheap": 3, "dear": 2}
 
 
 @settings(max_examples=60, deadline=None)
@@ -110,6 +124,24 @@ def test_every_share_meets_its_limit_and_leaves_something(data: st.DataObject) -
     for kept in (uniform(sizes, cost, limit), global_rank(scores, cost, limit), greedy(scores, cost, limit)):
         assert cost(kept) <= limit
         assert all(1 <= kept[name] <= sizes[name] for name in sizes)
+
+
+def test_equal_loss_takes_as_much_of_every_unit_as_costs_the_same() -> None:
+    # Dropping an element of a adds 1 to the loss, one of b 2; the first of c are free, the last adds 10.
+    curves = {
+        "a": [(0.0, 5.0), (0.75, 8.0)],
+        "b": [(0.0, 5.0), (0.75, 11.0)],
+        "c": [(0.0, 5.0), (0.5, 4.0), (0.75, 15.0)],
+    }
+    sizes = dict.fromkeys("abc", 4)
+    cost = linear(dict.fromkeys("abc", 1.0))
+    assert equal_loss(curves, sizes, cost, limit=10) == {"a": 4, "b": 4, "c": 2}
+    assert equal_loss(curves, sizes, cost, limit=11) == {"a": 4, "b": 4, "c": 3}  # no more than is asked for
+    assert equal_loss(curves, sizes, cost, limit=9) == {"a": 3, "b": 4, "c": 2}
+    assert equal_loss(curves, sizes, cost, limit=7) == {"a": 2, "b": 3, "c": 2}
+    assert equal_loss(curves, sizes, cost, limit=10, multiple=2) == {"a": 4, "b": 4, "c": 2}
+    with pytest.raises(BudgetError, match="found 2, expected at least 3"):
+        equal_loss(curves, sizes, cost, limit=2)
 
 
 def test_a_limit_out_of_reach_is_refused_with_the_least_cost() -> None:

@@ -13,6 +13,7 @@ import camfit.methods
 from camfit import catalog
 from camfit.errors import RecipeError
 from camfit.method import Entry, Planner, Term
+from camfit.options import options, summary
 
 FAMILIES = {"distillation", "hashing", "pruning", "quantization", "precision", "binarization"}
 
@@ -44,9 +45,10 @@ def test_an_entry_says_what_it_must(name: str) -> None:
     assert is_dataclass(entry.options)
     method = entry.options()
     assert isinstance(method, Planner) != isinstance(method, Term)
-    documented = entry.options.__doc__ or ""
-    for option in fields(entry.options):
-        assert re.search(rf"^\s+{option.name}: ", documented, re.MULTILINE), f"option {option.name} has its line"
+    assert summary(entry.options)
+    assert [option.name for option in options(entry.options)] == [field.name for field in fields(entry.options)]
+    for option in options(entry.options):
+        assert option.what, f"option {option.name} has its line"
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:

@@ -380,8 +380,11 @@ def test_one_method_tells_its_paper_and_options(run: Camfit) -> None:
     assert "in [0, 1)" in by_row.out
     told = one_object(run("methods", "PR6", "--json").out)
     options = {option["name"]: option for option in told["options"]}
-    assert options["ratio"] == {"name": "ratio", "type": "float", "default": "0.3"}
-    assert options["skip"] == {"name": "skip", "type": "tuple[str, ...]", "default": "()"}
+    assert options["skip"] == {
+        "name": "skip", "type": "tuple[str, ...]", "default": "()", "what": "layers whose channels stay."
+    }  # fmt: skip
+    assert options["ratio"]["what"].startswith("fraction of the channels to remove, in [0, 1),")
+    assert options["selection"]["what"].startswith("independent counts all kernels")
 
 
 # -- demo ------------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ def test_a_recipe_is_read_back_from_its_own_text(tmp_path: Path) -> None:
 def test_the_readmes_recipes_are_recipes() -> None:
     text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    assert [len(Recipe.parse(block).steps) for block in blocks] == [4, 1]
+    assert [len(Recipe.parse(block).steps) for block in blocks] == [4, 1, 1]
 
 
 def test_options_reach_the_method_by_name_or_row() -> None:
@@ -52,6 +52,57 @@ def test_joining_keeps_order_and_leaves_the_parts_alone() -> None:
     assert joined.name == "deep + short"
     assert len(DEEP.steps) == 4
     assert short.terms == ()
+
+
+REPEATED = """
+name = "slowly"
+
+[[steps]]
+step = "train"
+epochs = 1
+
+[[steps]]
+step = "repeat"
+times = 2
+
+[[steps.steps]]
+step = "rewrite"
+method = "taylor"
+options = { channels = 1 }
+
+[[steps.steps]]
+step = "train"
+epochs = 1
+updates = 10
+"""
+
+
+def test_a_repeated_step_runs_its_steps_in_every_round() -> None:
+    recipe = Recipe.parse(REPEATED)
+    assert Recipe.parse(recipe.to_toml()) == recipe
+    assert [placed.place for placed in recipe.in_order()] == [
+        "1", "2.1 (round 1)", "2.2 (round 1)", "2.1 (round 2)", "2.2 (round 2)"
+    ]  # fmt: skip
+    assert [placed.turn for placed in recipe.in_order()] == [1, 1, 1, 2, 2]
+    assert recipe.in_order()[4].step == Train(1, updates=10)
+    assert str(recipe.steps[1]).startswith("2 times: taylor(channels=1), then train 1 epochs of 10 updates")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("times = 2", "times = 0"), "step 2: times is 0 with 2 steps, expected 1 or more of both"),
+        (("times = 2", "rounds = 2"), "step 2: object contains unknown field `rounds`; expected one of step, times"),
+        (("channels = 1", "channels = 0"), "step 2.1: taylor: channels is 0, expected 1 or more"),
+        (("updates = 10", "update = 10"), "step 2.2: object contains unknown field `update`; expected one of step, ep"),
+        (("updates = 10", "updates = 'x'"), "step 2.2, field updates: expected `int`, got `str`"),
+        (('"taylor"', '"tailor"'), "step 2.1: no method 'tailor'"),
+    ],
+)
+def test_what_is_wrong_inside_a_repeated_step_is_said(change: tuple[str, str], message: str) -> None:
+    with pytest.raises(RecipeError) as refused:
+        Recipe.parse(REPEATED.replace(*change))
+    assert message in str(refused.value)
 
 
 def test_options_are_not_shared_between_steps() -> None:

@@ -133,6 +133,19 @@ def test_the_epochs_loss_is_the_mean_over_images() -> None:
     assert train(line(), ones(10), ones(1), task, Train(1, batch_size=4)).loss == [pytest.approx(2.0)]
 
 
+def test_updates_end_an_epoch_early_and_the_schedule_knows() -> None:
+    watch = Watch()
+    samples = Samples(torch.arange(10.0)[:, None], torch.arange(10))
+    history = train(line(), samples, ones(1), FLAT, Train(2, batch_size=4, updates=1), terms=(watch,), seed=1)
+    assert [len(state.targets) for state in watch.states] == [4, 4]
+    assert len(history.loss) == 2
+    task = dataclasses.replace(STEEP, loss=lambda outputs, _: 0 * outputs.sum() + 3)
+    assert train(line(), ones(10), ones(1), task, Train(1, batch_size=4, updates=2)).loss == [pytest.approx(3.0)]
+    all_of_them = Watch()
+    train(line(), samples, ones(1), FLAT, Train(1, batch_size=4, updates=99), terms=(all_of_them,))
+    assert [len(state.targets) for state in all_of_them.states] == [4, 4, 2]
+
+
 # -- batches ---------------------------------------------------------------------------------------------------
 
 

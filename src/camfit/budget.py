@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +21,8 @@ _SIZES: Mapping[str, int] = MappingProxyType(
     {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 )
 _TIMES: Mapping[str, float] = MappingProxyType({"us": 1e-3, "µs": 1e-3, "μs": 1e-3, "ms": 1.0, "s": 1e3})
+Curve = list[tuple[float, float]]
+
 _NUMBER = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-zµμ]*)")
 
 
@@ -133,13 +138,14 @@ def uniform(sizes: Mapping[str, int], cost: Cost, limit: float, multiple: int = 
     return share(steps[low])
 
 
-def global_rank(scores: Mapping[str, Tensor], cost: Cost, limit: float) -> dict[str, int]:
+def global_rank(scores: Mapping[str, Tensor], cost: Cost, limit: float, multiple: int = 1) -> dict[str, int]:
     """Drops the lowest scores of all units together until the limit is met; scores must be comparable across units.
 
     Args:
         scores: a score for each element of each unit; low ones go first, equal ones in the units' order.
         cost: see :data:`camfit.cost.Cost`.
         limit: the highest cost allowed.
+        multiple: kept numbers are rounded up to a multiple of it (at most the unit's size).
 
     Returns:
         how many elements each unit keeps; its highest-scored one always stays.
@@ -149,7 +155,8 @@ def global_rank(scores: Mapping[str, Tensor], cost: Cost, limit: float) -> dict[
     """
     names = list(scores)
     sizes = torch.tensor([len(scores[name]) for name in names])
-    _reachable(cost, dict.fromkeys(names, 1), limit)
+    least = {name: rounded(1, len(scores[name]), multiple) for name in names}
+    _reachable(cost, least, limit)
     # Each unit's elements but its best, from low to high.
     candidates = [scores[name].detach().double().sort(stable=True).values[:-1] for name in names]
     owners = torch.cat([torch.full((len(values),), place) for place, values in enumerate(candidates)])
@@ -157,7 +164,8 @@ def global_rank(scores: Mapping[str, Tensor], cost: Cost, limit: float) -> dict[
 
     def after(dropped: int) -> dict[str, int]:
         kept = sizes - torch.bincount(owners[:dropped], minlength=len(names))
-        return dict(zip(names, kept.tolist(), strict=True))
+        counts = zip(names, kept.tolist(), sizes.tolist(), strict=True)
+        return {name: rounded(count, size, multiple) for name, count, size in counts}
 
     low, high = 0, len(owners)
     while low < high:
@@ -169,28 +177,109 @@ def global_rank(scores: Mapping[str, Tensor], cost: Cost, limit: float) -> dict[
     return after(low)
 
 
-def greedy(scores: Mapping[str, Tensor], cost: Cost, limit: float) -> dict[str, int]:
+def greedy(scores: Mapping[str, Tensor], cost: Cost, limit: float, multiple: int = 1) -> dict[str, int]:
     """Drops one element at a time, always the one with the least score per cost that goes with it.
 
-    Costs are taken anew at every step, so this is for channels, not for millions of weights. Arguments, result and
-    errors are those of :func:`global_rank`; scores are 0 or more.
+    With a ``multiple``, as many go at a time as lie between two multiples. Costs are taken anew at every step, so this
+    is for channels, not for millions of weights. Arguments, result and errors are those of :func:`global_rank`; scores
+    are 0 or more.
     """
     kept = {name: len(values) for name, values in scores.items()}
     ordered = {name: values.detach().double().sort().values.tolist() for name, values in scores.items()}
-    _reachable(cost, dict.fromkeys(kept, 1), limit)
+    least = {name: rounded(1, size, multiple) for name, size in kept.items()}
+    _reachable(cost, least, limit)
     present = cost(kept)
 
+    def below(name: str) -> int:
+        return (kept[name] - 1) // multiple * multiple if multiple > 1 else kept[name] - 1
+
     def price(name: str) -> float:
-        saved = present - cost({**kept, name: kept[name] - 1})
-        score: float = ordered[name][len(ordered[name]) - kept[name]]
+        saved = present - cost({**kept, name: below(name)})
+        size = len(ordered[name])
+        score: float = sum(ordered[name][size - kept[name] : size - below(name)])
         return score / saved if saved > 0 else math.inf
 
     while present > limit:
-        open_units = [name for name in kept if kept[name] > 1]
-        cheapest = min(open_units, key=price)
-        kept[cheapest] -= 1
+        cheapest = min((name for name in kept if kept[name] > least[name]), key=price)
+        kept[cheapest] = below(cheapest)
         present = cost(kept)
     return kept
+
+
+def equal_loss(
+    curves: Mapping[str, Curve], sizes: Mapping[str, int], cost: Cost, limit: float, multiple: int = 1
+) -> dict[str, int]:
+    """Drops from every unit as much as costs the same loss, the least loss that meets the limit.
+
+    Where that loss is met by more than the limit asks for, as much as it allows stays.
+
+    Args:
+        curves: by unit, (fraction dropped, loss) from (0, loss of the whole) upwards; the last fraction is the most
+            that may go. Taken as linear between its points, and as never falling.
+        sizes: elements of each unit.
+        cost: see :data:`camfit.cost.Cost`.
+        limit: the highest cost allowed.
+        multiple: kept numbers are rounded up to a multiple of it (at most the unit's size).
+
+    Returns:
+        how many elements each unit keeps.
+
+    Raises:
+        BudgetError: even the ends of all curves cost more.
+    """
+    # Loss of dropping 0, 1, 2, ... elements of each unit.
+    losses = {name: _losses(curves[name], sizes[name]) for name in sizes}
+
+    def within(allowed: float) -> dict[str, int]:
+        kept = {name: sizes[name] + 1 - bisect.bisect_right(losses[name], allowed) for name in sizes}
+        return {name: rounded(max(1, count), sizes[name], multiple) for name, count in kept.items()}
+
+    _reachable(cost, within(math.inf), limit)
+    steps = sorted({loss for of_unit in losses.values() for loss in of_unit})
+    low, high = 0, len(steps) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if cost(within(steps[middle])) <= limit:
+            high = middle
+        else:
+            low = middle + 1
+    # A flat stretch of a curve gives up many elements at once: those that the limit does not ask for stay.
+    most = within(steps[low - 1]) if low else dict(sizes)
+    return _between(within(steps[low]), most, sizes, cost, limit, multiple)
+
+
+def _between(
+    least: dict[str, int],
+    most: dict[str, int],
+    sizes: Mapping[str, int],
+    cost: Cost,
+    limit: float,
+    multiple: int,
+) -> dict[str, int]:
+    """From ``least`` the same part of the way to ``most`` for every unit, as far as the limit allows."""
+
+    def part(share: float) -> dict[str, int]:
+        counts = {name: least[name] + math.floor(share * (most[name] - least[name]) + 1e-9) for name in least}
+        return {name: rounded(count, sizes[name], multiple) for name, count in counts.items()}
+
+    shares = sorted({step / span for name in least if (span := most[name] - least[name]) for step in range(span + 1)})
+    low, high = 0, len(shares) - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        if cost(part(shares[middle])) <= limit:
+            low = middle
+        else:
+            high = middle - 1
+    return part(shares[low]) if shares else least
+
+
+def _losses(curve: Curve, size: int) -> list[float]:
+    """Loss added by dropping 0, 1, 2, ... of ``size`` elements, as far as the curve goes; it never falls."""
+    whole = curve[0][1]
+    fractions = [fraction for fraction, _ in curve]
+    added = list(itertools.accumulate((max(0.0, loss - whole) for _, loss in curve), max))
+    counts = range(math.floor(fractions[-1] * size + 1e-9) + 1)
+    return [float(value) for value in np.interp([count / size for count in counts], fractions, added)]
 
 
 def rounded(kept: int, size: int, multiple: int) -> int:

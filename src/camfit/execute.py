@@ -23,6 +23,9 @@ from camfit.train import Progress, Train, train
 # Planners that look at data see this many training images.
 CALIBRATION_IMAGES = 512
 
+# Between the training seeds of two rounds of a repeated step.
+_ROUND = 7919
+
 
 @dataclass(frozen=True)
 class Workshop:
@@ -44,7 +47,7 @@ class Workshop:
         """Training images drawn by the seed."""
         generator = torch.Generator().manual_seed(self.seed)
         chosen = torch.randperm(len(self.training), generator=generator)[:CALIBRATION_IMAGES]
-        return Calibration(self.training.inputs[chosen], self.training.targets[chosen], self.seed)
+        return Calibration(self.training.inputs[chosen], self.training.targets[chosen], self.seed, self.task.loss)
 
 
 def execute(
@@ -67,7 +70,8 @@ def execute(
         source = teacher if teacher is not None else Teacher(network)
         terms = tuple(term.loss().term(source) for term in recipe.terms)
     current, records = network, []
-    for number, step in enumerate(recipe.steps, 1):
+    for number, placed in enumerate(recipe.in_order(), 1):
+        step = placed.step
         name = f"{prefix}{number:02d}-{step.method if isinstance(step, Rewrite) else 'train'}"
         current, record = run_step(number, current, workshop, run, name, recipe, terms)
         records.append(record)
@@ -77,8 +81,11 @@ def execute(
 def run_step(
     number: int, network: Network, workshop: Workshop, run: Run, name: str, recipe: Recipe, terms: tuple[LossTerm, ...]
 ) -> tuple[Network, Record]:
-    """Runs (or reads back) one step of the recipe, counted from 1, under its name."""
-    step = recipe.steps[number - 1]
+    """Runs (or reads back) one step of the recipe in the order of running, counted from 1, under its name."""
+    order = recipe.in_order()
+    place, step = order[number - 1].place, order[number - 1].step
+    # A round of its own order of images: a few updates in every round would else see the same batches again.
+    seed = workshop.seed + _ROUND * (order[number - 1].turn - 1)
 
     def rewrite(_: Path) -> tuple[Network, Record]:
         assert isinstance(step, Rewrite)
@@ -86,7 +93,7 @@ def run_step(
             plan = step.planner().plan(network, workshop.calibration)
             rewritten = apply(network, plan)
         except (PlanError, BudgetError, RecipeError) as error:
-            raise type(error)(f"recipe {recipe.name!r}, step {number}: {error}") from error
+            raise type(error)(f"recipe {recipe.name!r}, step {place}: {error}") from error
         write_atomically(run.path / "steps" / name / "plan.safetensors", plan_bytes(plan))
         validation = evaluate(rewritten, workshop.validation, workshop.task)
         workshop.progress(f"{name}: {plan.reason}; validation {workshop.task.metric_name} {100 * validation:.2f} %")
@@ -109,7 +116,7 @@ def run_step(
             workshop.task,
             step,
             terms=terms,
-            seed=workshop.seed,
+            seed=seed,
             checkpoint=checkpoint,
             progress=workshop.progress,
             label=name,
@@ -125,7 +132,9 @@ def run_step(
             "name": name,
             "kind": "train",
             "what": f"{step}{joined}",
-            "why": "recover accuracy" if any(isinstance(s, Rewrite) for s in recipe.steps[: number - 1]) else "train",
+            "why": "recover accuracy"
+            if any(isinstance(earlier.step, Rewrite) for earlier in order[: number - 1])
+            else "train",
             "validation": (
                 history.validation[-1] if history.validation else evaluate(trained, workshop.validation, workshop.task)
             ),

@@ -8,6 +8,7 @@ A method is a frozen dataclass whose fields are its options. It plays one of two
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from camfit.network import Network
 from camfit.plan import Plan
+from camfit.tasks.classification import cross_entropy
 
 if TYPE_CHECKING:
     from camfit.loss import LossTerm, Teacher
@@ -28,11 +30,13 @@ class Calibration:
         inputs: normalised training images [N, C, H, W].
         targets: their labels [N].
         seed: for random choices; same seed, same plan.
+        loss: mean loss of outputs against targets, as the task trains it.
     """
 
     inputs: Tensor
     targets: Tensor
     seed: int = 0
+    loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy
 
 
 @runtime_checkable

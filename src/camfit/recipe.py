@@ -58,7 +58,36 @@ class JoinedTerm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return method
 
 
-Step = Rewrite | Train
+class Repeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="repeat", tag_field="step"):
+    """Steps in order, several times: rank, remove, fine-tune, and again.
+
+    Each round's rewrites look at the network as the round before left it, so fractions are of what is there then.
+
+    Attributes:
+        times: rounds.
+        steps: of each round.
+    """
+
+    times: int
+    steps: tuple[Rewrite | Train, ...]
+
+    def __post_init__(self) -> None:
+        if self.times < 1 or not self.steps:
+            raise ValueError(f"times is {self.times} with {len(self.steps)} steps, expected 1 or more of both")
+
+    def __str__(self) -> str:
+        return f"{self.times} times: {', then '.join(map(str, self.steps))}"
+
+
+Step = Rewrite | Train | Repeat
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """A rewrite or training as it is run, where the recipe says so (``3``, or ``3.1 (round 2)``) and in which round."""
+
+    place: str
+    step: Rewrite | Train
+    turn: int = 1
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,18 +106,30 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def check(self) -> Recipe:
         """Builds every method once, so that a wrong option is found before anything runs; returns the recipe itself."""
-        for number, step in enumerate(self.steps, 1):
-            if isinstance(step, Rewrite):
+        for placed in self.in_order(rounds=1):
+            if isinstance(placed.step, Rewrite):
                 try:
-                    step.planner()
+                    placed.step.planner()
                 except RecipeError as error:
-                    raise RecipeError(f"recipe {self.name!r}, step {number}: {error}") from error
+                    raise RecipeError(f"recipe {self.name!r}, step {placed.place}: {error}") from error
         for term in self.terms:
             try:
                 term.loss()
             except RecipeError as error:
                 raise RecipeError(f"recipe {self.name!r}, terms: {error}") from error
         return self
+
+    def in_order(self, rounds: int | None = None) -> tuple[Placed, ...]:
+        """Every rewrite and training as it is run, those that repeat once for each round (or for so many rounds)."""
+        order: list[Placed] = []
+        for number, step in enumerate(self.steps, 1):
+            if not isinstance(step, Repeat):
+                order.append(Placed(str(number), step))
+                continue
+            for turn in range(1, (rounds or step.times) + 1):
+                said = "" if rounds == 1 else f" (round {turn})"
+                order += [Placed(f"{number}.{n}{said}", inner, turn) for n, inner in enumerate(step.steps, 1)]
+        return tuple(order)
 
     @classmethod
     def parse(cls, text: str, source: str = "recipe") -> Recipe:
@@ -147,22 +188,25 @@ def _readable(error: msgspec.ValidationError, document: dict[str, Any]) -> str:
     """msgspec's message with the step counted from 1 as everywhere, and with what exists where a name was unknown."""
     message, _, path = str(error).partition(" - at `$")
     message = message[0].lower() + message[1:]
-    found = re.fullmatch(r"\.?(?:(steps|terms)\[(\d+)\])?\.?(.*?)`?", path)
+    found = re.fullmatch(r"\.?(?:(steps|terms)\[(\d+)\])?\.?(?:steps\[(\d+)\])?\.?(.*?)`?", path)
     assert found is not None
-    kind, number, field = found[1], int(found[2] or 0), found[3]
-    place = [f"{kind.removesuffix('s')} {number + 1}"] if kind else []
+    kind, number, inner, field = found[1], int(found[2] or 0), found[3], found[4]
+    inside = "" if inner is None else f".{int(inner) + 1}"
+    place = [f"{kind.removesuffix('s')} {number + 1}{inside}"] if kind else []
     if field:
         place.append(f"field {field}")
     known: tuple[str, ...] = ()
     if "unknown field" in message:
         known = Recipe.__struct_fields__
         if kind == "steps":
-            is_training = document["steps"][number].get("step") == "train"
-            known = ("step", *(Train if is_training else Rewrite).__struct_fields__)
+            step = document["steps"][number]
+            step = step if inner is None else step["steps"][int(inner)]
+            kinds = {"train": Train, "repeat": Repeat}
+            known = ("step", *kinds.get(step.get("step"), Rewrite).__struct_fields__)
         elif kind == "terms":
             known = JoinedTerm.__struct_fields__
     elif field == "step" or "required field `step`" in message:
-        known = ("rewrite", "train")
+        known = ("rewrite", "train") if inner is not None else ("rewrite", "train", "repeat")
     expected = f"; expected one of {', '.join(known)}" if known else _choices(Train, field)
     return f"{', '.join(place) or 'the top level'}: {message}{expected}"
 

@@ -5,11 +5,9 @@ Progress and errors go to stderr, so that stdout holds the outcome alone.
 
 from __future__ import annotations
 
-import inspect
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,8 @@ from camfit.export import Exported
 from camfit.fit import Limit, Result
 from camfit.measure import Measurement
 from camfit.method import Entry
+from camfit.options import options as of_method
+from camfit.options import summary
 from camfit.report import units
 from camfit.video import Figures
 
@@ -209,7 +209,7 @@ def entry_json(entry: Entry, *, options: bool = False) -> dict[str, Any]:
         "paper": entry.paper,
         "module": entry.options.__module__,
     }
-    return {**described, "options": _options(entry.options)} if options else described
+    return {**described, "options": [vars(option) for option in of_method(entry.options)]} if options else described
 
 
 def show_entries(entries: Sequence[Entry]) -> None:
@@ -223,22 +223,11 @@ def show_entries(entries: Sequence[Entry]) -> None:
 def show_entry(entry: Entry) -> None:
     """One method: its paper, what it does, its options."""
     line(Text.assemble((entry.name, "bold"), f" ({entry.row}, {entry.family})\n{entry.paper}\n"))
-    line(inspect.cleandoc(entry.options.__doc__ or "") + "\n")
-    table = _table("option", "type", "default")
-    for option in _options(entry.options):
-        table.add_row(option["name"], option["type"], option["default"])
+    line(summary(entry.options) + "\n")
+    table = _table("option", "type", "default", "what")
+    for option in of_method(entry.options):
+        table.add_row(option.name, option.type, option.default, option.what)
     _console().print(table)
-
-
-def _options(kind: type) -> list[dict[str, str]]:
-    assert is_dataclass(kind)
-    described = []
-    for option in fields(kind):
-        default = option.default
-        if default is MISSING:
-            default = "required" if option.default_factory is MISSING else option.default_factory()
-        described.append({"name": option.name, "type": str(option.type), "default": str(default)})
-    return described
 
 
 # -- plumbing --------------------------------------------------------------------------------------------------

@@ -52,6 +52,7 @@ class Train(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="train"
         schedule: ``constant``, ``cosine`` (to zero) or ``one-cycle`` (rises over the first 30 %, then cosine).
         augment: ``none``, ``shift`` (by up to 2 pixels), ``flip`` (left-right) or ``flip-shift``; drawn per batch.
         clip: largest gradient norm, 0 for no limit.
+        updates: batches of an epoch at most, 0 for all: with one epoch, a few updates between two removals.
     """
 
     epochs: int
@@ -63,6 +64,7 @@ class Train(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="train"
     schedule: Literal["constant", "cosine", "one-cycle"] = "cosine"
     augment: Augment = "none"
     clip: float = 0.0
+    updates: int = 0
 
     def __post_init__(self) -> None:
         for name, ok, expected in (
@@ -72,12 +74,14 @@ class Train(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="train"
             ("momentum", 0 <= self.momentum < 1, "in [0, 1)"),
             ("weight_decay", self.weight_decay >= 0, "0 or more"),
             ("clip", self.clip >= 0, "0 or more"),
+            ("updates", self.updates >= 0, "0 or more"),
         ):
             if not ok:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected {expected}")
 
     def __str__(self) -> str:
-        return f"train {self.epochs} epochs, {self.optimizer} {self.learning_rate:g} ({self.schedule})"
+        few = f" of {self.updates} updates" if self.updates else ""
+        return f"train {self.epochs} epochs{few}, {self.optimizer} {self.learning_rate:g} ({self.schedule})"
 
 
 @dataclass
@@ -159,7 +163,8 @@ def _train(
     start = 0
     if checkpoint is not None and checkpoint.exists():
         start, history = _restore(checkpoint, network, optimizer)
-    steps_per_epoch = _steps_per_epoch(len(training), options.batch_size)
+    whole = _steps_per_epoch(len(training), options.batch_size)
+    steps_per_epoch = min(whole, options.updates or whole)
     total = options.epochs * steps_per_epoch
     told = saved = time.monotonic()
     for epoch in range(start, options.epochs):
@@ -167,9 +172,9 @@ def _train(
             torch.manual_seed(_mix(seed, epoch))
             order = torch.randperm(len(training))
             network.train()
-            loss_sum = 0.0
+            loss_sum, seen = 0.0, 0
             for step in range(steps_per_epoch):
-                last_step = step + 1 == steps_per_epoch
+                last_step = step + 1 == whole
                 chosen = order[step * options.batch_size : None if last_step else (step + 1) * options.batch_size]
                 inputs, mirrored = _augment(training.inputs[chosen], options.augment)
                 view = None if mirrored is None else View(training.inputs, chosen, mirrored)
@@ -189,9 +194,9 @@ def _train(
                     nn.utils.clip_grad_norm_(network.parameters(), options.clip)
                 optimizer.step()
                 _settle(network)
-                loss_sum += value * len(chosen)
+                loss_sum, seen = loss_sum + value * len(chosen), seen + len(chosen)
         network.eval()
-        history.loss.append(loss_sum / max(1, len(training)))
+        history.loss.append(loss_sum / max(1, seen))
         history.validation.append(evaluate(network, validation, task))
         now, last = time.monotonic(), epoch + 1 == options.epochs
         if last or now - told >= _TELL_EVERY:

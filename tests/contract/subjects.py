@@ -71,3 +71,8 @@ def planner(name: str) -> Planner:
     found = catalog.find(name).options()
     assert isinstance(found, Planner)
     return found
+
+
+def any_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Of outputs of any shape, which random networks have."""
+    return outputs.square().mean() + 0 * targets.sum()

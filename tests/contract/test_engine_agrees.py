@@ -23,7 +23,7 @@ from camfit.method import Calibration
 from camfit.network import Network
 from camfit.pack import CODERS, pack
 from camfit.surgery import apply
-from contract.subjects import MODELS, PLANNERS, planner, small_network
+from contract.subjects import MODELS, PLANNERS, any_loss, planner, small_network
 from engine.run import ISAS, MODES
 from networks import Allowed, inputs, random_network, with_forms
 
@@ -85,7 +85,8 @@ def rewritten(name: str, seed: int) -> Network:
     for network in (random_network(seed + attempt) for attempt in range(0, 1000, 100)):
         x = inputs(network, seed)
         try:
-            plan = planner(name).plan(network, Calibration(x, torch.zeros(len(x), dtype=torch.int64), seed))
+            data = Calibration(x, torch.zeros(len(x), dtype=torch.int64), seed, any_loss)
+            plan = planner(name).plan(network, data)
         except PlanError:
             continue
         return apply(network, plan)

@@ -13,7 +13,7 @@ from camfit.network import Network
 from camfit.plan import KeepChannels
 from camfit.storage import network_bytes, plan_bytes, plan_from_bytes, same_plan
 from camfit.surgery import apply, masked
-from contract.subjects import PLANNERS, planner
+from contract.subjects import PLANNERS, any_loss, planner
 from networks import Allowed, inputs, random_network, with_forms
 
 
@@ -23,7 +23,7 @@ def rewrite(network: Network, name: str, seed: int, *, binary: bool = False) -> 
     A binary layer takes a zeroed channel for +1, so there removing and masking are not the same.
     """
     x = inputs(network, seed)
-    calibration = Calibration(x, torch.zeros(len(x), dtype=torch.int64), seed)
+    calibration = Calibration(x, torch.zeros(len(x), dtype=torch.int64), seed, any_loss)
     before = network_bytes(network)
     try:
         plan = planner(name).plan(network, calibration)

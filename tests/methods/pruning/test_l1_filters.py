@@ -8,41 +8,20 @@ from camfit.cost import macs, parameters
 from camfit.errors import BudgetError, PlanError, RecipeError
 from camfit.forms import Hashed
 from camfit.graph import Graph
-from camfit.method import Calibration
 from camfit.methods.pruning.l1_filters import L1Filters, filter_sums
 from camfit.network import INPUT, Add, Network, Node
 from camfit.plan import Constrain, KeepChannels, Plan
 from camfit.surgery import apply, masked
 from camfit.trace import trace
 from camfit.zoo import digits_cnn, fire_small, lenet5, mobilenet_v1, resnet20
+from methods.chain import CALIBRATION, chain, conv, kept
 from networks import inputs, random_network
-
-CALIBRATION = Calibration(torch.zeros(1, 1, 1, 1), torch.zeros(1, dtype=torch.int64))
-
-
-def conv(rows: list[list[float]]) -> nn.Conv2d:
-    """A 1x1 convolution with these rows and no bias."""
-    layer = nn.Conv2d(len(rows[0]), len(rows), 1, bias=False)
-    with torch.no_grad():
-        layer.weight.copy_(torch.tensor(rows)[:, :, None, None])
-    return layer
-
-
-def chain(**layers: nn.Module) -> Network:
-    names = [INPUT, *layers]
-    nodes = tuple(Node(b, b, (a,)) for a, b in zip(names, layers, strict=False))
-    first = next(iter(layers.values()))
-    assert isinstance(first, nn.Conv2d)
-    return Network(nodes, layers, (first.in_channels, 3, 3)).eval()
-
-
-def kept(plan: Plan) -> dict[str, tuple[int, ...]]:
-    return {edit.group: edit.keep for edit in plan if isinstance(edit, KeepChannels)}
 
 
 def three() -> Network:
     """Σ|w| of a: 3, 1, 2. b's are equal while all of a is there; without a's channel 1 they are 1, 2 and 3."""
     return chain(
+        (1, 3, 3),
         a=conv([[3.0], [-1.0], [2.0]]),
         b=conv([[0.5, 5.0, 0.5], [1.0, -4.0, 1.0], [1.5, 3.0, -1.5]]),
         head=conv([[1.0, 1.0, 1.0]] * 2),
@@ -80,7 +59,7 @@ def test_a_residual_streams_channels_are_scored_over_all_that_add_into_it() -> N
     assert filter_sums(network, group, {}).tolist() == [9.0, 4.5]
     plan = L1Filters(ratio=0.5).plan(network, CALIBRATION)
     assert kept(plan) == {"stem": (0,)}
-    assert plan.notes["stem"] == {"channels": 2, "kept": 1, "share of the sum kept": pytest.approx(9 / 13.5)}
+    assert plan.notes["stem"] == {"channels": 2, "kept": 1, "share of the score kept": pytest.approx(9 / 13.5)}
 
 
 def test_a_depthwise_filter_counts_for_its_channel_and_groups_read_their_own_inputs() -> None:
@@ -89,7 +68,7 @@ def test_a_depthwise_filter_counts_for_its_channel_and_groups_read_their_own_inp
     with torch.no_grad():
         deep.weight.copy_(torch.tensor([1.0, 2.0, 3.0, 4.0]).reshape(4, 1, 1, 1))
         grouped.weight.copy_(torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0]])[:, :, None, None])
-    network = chain(first=conv([[10.0], [20.0]]), deep=deep, grouped=grouped, head=conv([[1.0] * 4]))
+    network = chain((1, 3, 3), first=conv([[10.0], [20.0]]), deep=deep, grouped=grouped, head=conv([[1.0] * 4]))
     graph = Graph.of(network)
     # grouped couples deep's outputs (0, 2) and (1, 3), and with them first's two channels: one group of one channel.
     assert [(group.name, len(group)) for group in graph.groups] == [("first", 1), ("grouped", 2)]
@@ -165,36 +144,9 @@ def test_greedy_sums_are_those_of_the_network_cut_so_far(seed: int) -> None:
         network = apply(network, Plan("test", (edit,)))
 
 
-def test_sensitivity_prunes_each_group_alone() -> None:
-    network = three()
-    seen: list[tuple[int, ...]] = []
-
-    def evaluate(pruned: Network) -> float:
-        widths = tuple(pruned.layer(path).out_channels for path in ("a", "b", "head"))
-        seen.append(widths)  # type: ignore[arg-type]
-        return float(sum(widths))  # type: ignore[arg-type]
-
-    curves = L1Filters().sensitivity(network, evaluate, (0.0, 0.4, 0.9))
-    assert seen == [(3, 3, 2), (2, 3, 2), (1, 3, 2), (3, 3, 2), (3, 2, 2), (3, 1, 2)]
-    ratios = [0.0, pytest.approx(1 / 3), pytest.approx(2 / 3)]
-    assert curves == {name: list(zip(ratios, (8.0, 7.0, 6.0), strict=True)) for name in ("a", "b")}
-    with pytest.raises(RecipeError, match=r"sensitivity ratio 1\.5"):
-        L1Filters().sensitivity(network, evaluate, (1.5,))
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"ratio": 1.0}, "ratio is 1.0, expected in"),
-        ({"ratios": {"a": -0.1}}, "ratios.a is -0.1, expected in"),
-        ({"macs": 0.0}, "macs is 0.0, expected in"),
-        ({"selection": "best"}, "selection is 'best', expected 'independent' or 'greedy'"),
-        ({"round_to": 0}, "round_to is 0, expected 1 or more"),
-    ],
-)
-def test_options_out_of_range_are_refused(options: dict[str, float], message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
-        L1Filters(**options)  # type: ignore[arg-type]
+def test_an_unknown_selection_is_refused() -> None:
+    with pytest.raises(RecipeError, match="selection is 'best', expected 'independent' or 'greedy'"):
+        L1Filters(selection="best")  # type: ignore[arg-type]
 
 
 def test_what_cannot_be_planned_says_why() -> None:

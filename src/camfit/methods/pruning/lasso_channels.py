@@ -1,0 +1,132 @@
+"""Channel pruning by LASSO. He, Zhang, Sun, Channel Pruning for Accelerating Very Deep Networks, ICCV 2017 (PR8)."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import lars_path_gram
+from torch import Tensor
+
+from camfit.errors import RecipeError
+from camfit.method import Calibration, Entry
+from camfit.methods.pruning.channel_budget import ChannelBudget
+from camfit.methods.pruning.reconstruction import Reader, plan_reconstructing
+from camfit.network import Network
+from camfit.plan import Plan
+
+
+@dataclass(frozen=True)
+class LassoChannels(ChannelBudget):
+    """Chooses channels by LASSO on what they add to the next layer, then fits that layer's weights anew.
+
+    min ½‖Y − Σ β_c X_c W_cᵀ‖² + λ‖β‖₁: λ falls from where no channel is in until as many are as shall stay (the whole
+    path at once, by least angle regression). Then W is the least-squares solution on the channels that stay (the
+    paper's eq. 2 and 3). Y is the output in the whole network and X is read in the network cut so far; in front of a
+    residual sum Y also makes up for what the other side has lost (section 3.3).
+
+    Attributes:
+        images: calibration images to sample, at most.
+        locations: output pixels of each image.
+        ridge: pull of the new weights towards the old ones, as a share of the inputs' mean power.
+    """
+
+    NAME: ClassVar[str] = "lasso-channels"
+
+    images: int = 256
+    locations: int = 10
+    ridge: float = 1e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, value in (("images", self.images), ("locations", self.locations)):
+            if value < 1:
+                raise RecipeError(f"lasso-channels: {name} is {value}, expected 1 or more")
+        if not (self.ridge > 0 and math.isfinite(self.ridge)):
+            raise RecipeError(f"lasso-channels: ridge is {self.ridge}, expected above 0")
+
+    def plan(self, network: Network, calibration: Calibration) -> Plan:
+        """Channels to keep in each group, and the new weights of the layers that read them.
+
+        Raises:
+            PlanError: no channels can be cut (says why), or two ratios for one group.
+            BudgetError: the limit asks for more than all groups together have.
+        """
+        few = Calibration(
+            calibration.inputs[: self.images], calibration.targets[: self.images], calibration.seed, calibration.loss
+        )
+        return plan_reconstructing(
+            self, network, few, self.locations, entries, select,
+            lambda reader, kept: refitted(reader, kept, self.ridge),
+            "LASSO on what they add to the next layers", original_targets=True,
+        )  # fmt: skip
+
+
+def path(found: list[Reader]) -> tuple[Tensor, Tensor]:
+    """(the λ of each point of the path, falling; β [channels, points])."""
+    channels = found[0].inputs.shape[1]
+    gram = torch.zeros(channels, channels, dtype=torch.float64)
+    wanted = torch.zeros(channels, dtype=torch.float64)
+    for reader in found:
+        for output in range(len(reader.weight)):
+            parts = torch.einsum("sct,ct->sc", reader.inputs, reader.weight[output])
+            gram += parts.T @ parts
+            wanted += parts.T @ reader.target[:, output]
+    # Channels of very different power: the path stays well-conditioned in units of the mean.
+    unit = float(gram.diagonal().mean().clamp_min(1e-30))
+    with warnings.catch_warnings():
+        # The path ends early where what is left to explain drowns in rounding; those not in by then enter last.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        alphas, _, betas = lars_path_gram(
+            (wanted / unit).numpy(), (gram / unit).numpy(), n_samples=1, max_iter=8 * channels, method="lasso"
+        )
+    return torch.from_numpy(np.ascontiguousarray(alphas)), torch.from_numpy(np.ascontiguousarray(betas))
+
+
+def entries(found: list[Reader]) -> Tensor:
+    """The λ at which each channel first enters the path [channels]; 0 where it never does."""
+    return _entries(*path(found))
+
+
+def select(found: list[Reader], count: int) -> tuple[int, ...]:
+    """The channels of the path's last point with at most ``count``; where they are fewer, the next to enter join."""
+    alphas, betas = path(found)
+    point = int(torch.nonzero((betas != 0).sum(0) <= count).max())
+    first = (betas[:, point] != 0).double() * 2 * (1 + float(alphas[0]))
+    order = torch.argsort(first + _entries(alphas, betas), descending=True, stable=True)
+    return tuple(sorted(order[:count].tolist()))
+
+
+def _entries(alphas: Tensor, betas: Tensor) -> Tensor:
+    inside = betas != 0
+    first = inside.double().argmax(1)
+    # At the point where β first is not 0 the channel had joined: it entered at the λ before.
+    return torch.where(inside.any(1), alphas[(first - 1).clamp_min(0)], 0.0)
+
+
+def refitted(reader: Reader, kept: Tensor, ridge: float) -> Tensor:
+    """The weight for the kept channels that comes nearest the target in least squares [outputs, kept, taps]."""
+    old = reader.weight[:, kept]
+    if not reader.free:
+        return old
+    inputs = reader.inputs[:, kept].flatten(1)
+    gram = inputs.T @ inputs
+    pull = ridge * gram.diagonal().mean().clamp_min(1e-30)
+    gram.diagonal().add_(pull)
+    wanted = inputs.T @ reader.target + pull * old.flatten(1).T
+    fitted: Tensor = torch.linalg.solve(gram, wanted)
+    return fitted.T.reshape(old.shape)
+
+
+ENTRY = Entry(
+    row="PR8",
+    name="lasso-channels",
+    family="pruning",
+    paper="He, Zhang, Sun: Channel Pruning for Accelerating Very Deep Neural Networks. ICCV 2017.",
+    options=LassoChannels,
+)

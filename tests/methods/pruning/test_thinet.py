@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from camfit.errors import RecipeError
+from camfit.graph import Graph
+from camfit.method import Calibration
+from camfit.methods.pruning.reconstruction import output_error, readers
+from camfit.methods.pruning.thinet import ThiNet, removals, sampled_with_target, scales
+from camfit.surgery import apply
+from camfit.trace import trace
+from camfit.zoo import digits_cnn
+from methods.chain import chain, conv, kept
+
+
+def images(count: int, *shape: int) -> Calibration:
+    generator = torch.Generator().manual_seed(0)
+    return Calibration(torch.randn(count, *shape, generator=generator), torch.arange(count) % 3, seed=5)
+
+
+def test_channels_go_whose_sum_stays_least() -> None:
+    """Channels 0 and 1 cancel: alone each adds 1 to the error, together they add nothing; 3 adds least of all."""
+    parts = torch.tensor([[1.0, -1.0, 0.0, 0.5], [0.0, 0.0, 2.0, 0.0]]).double()
+    order, errors = removals(parts)
+    # 3 goes first (0.25). With it gone, 1 leaves (0.5 − 1)² = 0.25, then 0 brings it back to 0.25, and 2 adds 4.
+    assert order.tolist() == [3, 1, 0, 2]
+    assert errors.tolist() == pytest.approx([0.25, 0.25, 0.25, 4.25])
+
+
+def test_the_rest_is_scaled_by_least_squares() -> None:
+    parts = torch.tensor([[1.0, 9.0, 0.0], [0.0, 9.0, 1.0], [1.0, 9.0, 1.0]]).double()
+    output = torch.tensor([2.0, 3.0, 5.0]).double()
+    assert scales((parts, output), torch.tensor([0, 2])).tolist() == pytest.approx([2.0, 3.0], abs=1e-5)
+
+
+def test_the_factors_go_into_the_next_layers_weights() -> None:
+    """b reads a's two equal maps: one goes, and what is left is taken twice."""
+    network = chain((1, 3, 3), a=conv([[1.0], [1.0]]), b=conv([[0.5, 0.5], [-2.0, -2.0]]), head=conv([[1.0, 1.0]]))
+    data = images(8, 1, 3, 3)
+    plan = ThiNet(ratio=0.5, skip=("b",)).plan(network, data)
+    assert len(kept(plan)["a"]) == 1
+    cut = apply(network, plan)
+    with torch.no_grad():
+        torch.testing.assert_close(cut(data.inputs), network(data.inputs), rtol=1e-4, atol=1e-4)
+    bare = apply(network, ThiNet(ratio=0.5, skip=("b",), scale=False).plan(network, data))
+    with torch.no_grad():
+        torch.testing.assert_close(2 * bare(data.inputs), network(data.inputs), rtol=1e-4, atol=1e-4)
+
+
+def test_samples_add_up_to_what_the_layer_gives() -> None:
+    torch.manual_seed(0)
+    network = chain((2, 6, 6), a=nn.Conv2d(2, 5, 3), relu=nn.ReLU(), b=nn.Conv2d(5, 4, 3, stride=2, padding=1))
+    (group,) = Graph.of(network).groups
+    (reader,) = readers(network, network, group, images(6, 2, 6, 6), 3, {})
+    assert reader.inputs.shape == (18, 5, 9)
+    torch.testing.assert_close(reader.parts().sum(0), reader.target, rtol=1e-4, atol=1e-5)
+    parts, output = sampled_with_target(reader, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(parts.sum(1), output, rtol=1e-4, atol=1e-5)
+
+
+def test_the_error_falls_by_scaling_and_is_below_that_of_random_channels() -> None:
+    torch.manual_seed(3)
+    network = trace(digits_cnn.build((1, 8, 8), 10), (1, 8, 8))
+    data = images(64, 1, 8, 8)
+    group = Graph.of(network).group("conv2")
+    plan = ThiNet(ratio=0.0, ratios={"conv2": 0.5}).plan(network, data)
+    found = readers(network, network, group, data, 10, {})
+    keep = torch.tensor(kept(plan)["conv2"])
+    old = {reader.layer: reader.weight[:, keep] for reader in found}
+    generator = torch.Generator().manual_seed(1)
+    new = {
+        reader.layer: reader.weight[:, keep] * scales(sampled_with_target(reader, generator), keep)[None, :, None]
+        for reader in found
+    }
+    before, after = output_error(found, old, keep), output_error(found, new, keep)
+    assert after < before
+    for _ in range(20):
+        other = torch.randperm(len(group), generator=generator)[: len(keep)].sort().values
+        assert after < output_error(found, {r.layer: r.weight[:, other] for r in found}, other)
+
+
+def test_options_out_of_range_are_refused() -> None:
+    with pytest.raises(RecipeError, match="locations is 0, expected 1 or more"):
+        ThiNet(locations=0)
