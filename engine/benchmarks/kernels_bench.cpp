@@ -14,6 +14,7 @@
 #include "../ops/kernels.h"
 #include "../ops/linear_sparse/regroup.h"
 #include "../ops/winograd/winograd.h"
+#include "popcount_peak.h"
 
 using namespace camfit;
 
@@ -354,6 +355,60 @@ void hashed(int cin, int cout, uint32_t buckets) {
   });
 }
 
+#if defined(__x86_64__)
+// The binary kernel beside the peak of its set's instructions, which take turns: POPCNT or the nibble look-up, whichever is
+// faster, for AVX2; VPOPCNTDQ for AVX-512. Operations are those of taps that lie in the image.
+void popcount_share(const Window& w) {
+  char name[96];
+  const int words = (w.in.channels + 63) / 64, taps = w.kernel_h * w.kernel_w, pixels = w.in.height * w.in.width;
+  std::vector<uint64_t> weights(size_t(w.out.channels) * taps * words), packed(size_t(pixels) * words);
+  const auto in = floats(w.in.size()), scale = floats(size_t(w.out.channels));
+  for (auto& word : weights) word = uint64_t(engine()) << 32 | engine();
+  Floats mean(static_cast<size_t>(pixels)), box(w.out.size() / w.out.channels), out(w.out.size()), from(2 * kPeakWords);
+  auto* peak_words = reinterpret_cast<uint64_t*>(from.data());
+  for (int i = 0; i < kPeakWords; ++i) peak_words[i] = uint64_t(engine()) << 32 | engine();
+  double inside = 0;
+  for (int y = 0; y < w.out.height; ++y)
+    for (int x = 0; x < w.out.width; ++x) {
+      const Range ky = valid_taps(y * w.stride_h - w.pad_top, w.kernel_h, w.dilation_h, w.in.height);
+      const Range kx = valid_taps(x * w.stride_w - w.pad_left, w.kernel_w, w.dilation_w, w.in.width);
+      inside += double(ky.end - ky.begin) * (kx.end - kx.begin);
+    }
+  const double done = 2.0 * inside * w.in.channels * w.out.channels;
+  struct Peak {
+    const char* name;
+    const Kernels* set;
+    uint64_t (*call)(const uint64_t*, uint64_t);
+  };
+  const bool counts = __builtin_cpu_supports("avx512vpopcntdq");
+  for (const Peak& peak : {Peak{"POPCNT", avx2_kernels(), peak_popcnt}, Peak{"VPSHUFB", avx2_kernels(), peak_avx2},
+                           Peak{"VPOPCNTQ", counts ? avx512_kernels() : nullptr, peak_avx512}}) {
+    std::snprintf(name, sizeof name, "popcount_share %d->%d @%d %s", w.in.channels, w.out.channels, w.in.height,
+                  peak.set ? peak.set->name : "");
+    if (!peak.set || !std::strstr(name, wanted)) continue;
+    const auto convolve = [&] {
+      peak.set->binary_conv2d(w, packed.data(), weights.data(), box.data(), {scale.data(), nullptr, Activation::kNone},
+                              out.data(), {0, w.out.height}, {0, w.out.channels});
+    };
+    uint64_t sum = 0;
+    peak.set->pack_signs(in.data(), pixels, w.in.channels, packed.data(), mean.data());
+    const auto [alone, most] = pair_milliseconds(convolve, [&] { sum += peak.call(peak_words, sum); });
+    const auto [all, again] = pair_milliseconds(
+        [&] {
+          peak.set->pack_signs(in.data(), pixels, w.in.channels, packed.data(), mean.data());
+          peak.set->box_filter(w, mean.data(), box.data(), {0, w.out.height});
+          convolve();
+        },
+        [&] { sum += peak.call(peak_words, sum); });
+    const double top = kPeakOperations / most / 1e6, second = kPeakOperations / again / 1e6;
+    std::printf("%-34s XOR and %-8s %7.0f Gop/s   kernel %7.0f Gop/s, %3.0f %%   pack and K too %3.0f %%%s\n", name,
+                peak.name, top, done / alone / 1e6, done / alone / 1e4 / top, done / all / 1e4 / second,
+                sum == 1 ? "." : "");  // the sum is used, so it is computed
+    std::fflush(stdout);
+  }
+}
+#endif
+
 void binary(const Window& w) {
   char name[96];
   const int words = (w.in.channels + 63) / 64, taps = w.kernel_h * w.kernel_w, pixels = w.in.height * w.in.width;
@@ -438,6 +493,9 @@ int main(int count, char** arguments) {
   const Window square = window(14, 256, 256, 3, 1, 1);
   conv2d("", square);
   binary(square);
+#if defined(__x86_64__)
+  for (int size : {14, 28}) popcount_share(window(size, 3584 / size, 3584 / size, 3, 1, 1));
+#endif
   plain_loop(square);
   for (int c : {16, 32, 64}) binary(window(512 / c, c, c, 3, 1, 1));
   binary(window(1, 4096, 1024, 1, 1, 0));
