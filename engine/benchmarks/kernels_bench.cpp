@@ -216,8 +216,10 @@ void conv2d_sparse(const Window& w) {
       last = density;
       last_ratio = ratio;
     }
-    std::printf("   even at %s%.0f %%, taken at 10 %%: %s\n", even == 1 ? "more than " : "",
-                (even == 1 ? last : even) * 100, set->conv2d_sparse_faster(w, 0.1) ? "yes" : "no");
+    int rule = 0;  // per cent up to which the engine takes it
+    while (rule < 100 && set->conv2d_sparse_faster(w, (rule + 1) / 100.0 - 1e-9)) ++rule;
+    std::printf("   density: even at %s%.0f %%, sparse is taken below %d %%\n", even == 1 ? "more than " : "",
+                (even == 1 ? last : even) * 100, rule);
     std::fflush(stdout);
   }
 }
@@ -267,13 +269,17 @@ void linear_sparse(int cin, int cout, double kept, int entries, bool column16) {
 
 // Each form of a sparse matrix of 16 values beside the dense one, at several densities: nanoseconds of an entry (chunks: of
 // a place; tiles: of a tile), and the time over that of the dense layer.
+//
+// Then the density at which the fastest form without blocks takes as long as the dense layer.
 void linear_forms(int size) {
   const int panels = (size + kPanel - 1) / kPanel, entries = 15;
   const auto in = floats(size_t(size)), codebook = floats(size_t(entries));
   const auto dense = floats(size_t(panels) * size * kPanel);
   Floats out(static_cast<size_t>(size));
   for (const Kernels* set : {avx2_kernels(), avx512_kernels()}) {
-    for (double density : {0.05, 0.1, 0.2, 0.3, 0.5}) {
+    double even = 0, last = 0, last_ratio = 0;
+    for (double density : {0.05, 0.1, 0.2, 0.3, 0.5, 0.7}) {
+      double fastest = 1e9;  // of the forms without blocks, as a share of the dense time
       char name[96];
       std::snprintf(name, sizeof name, "linear_forms %d %s %g %%", size, set ? set->name : "", density * 100);
       if (!set || !std::strstr(name, wanted)) continue;
@@ -282,6 +288,7 @@ void linear_forms(int size) {
         const auto [time, full] = pair_milliseconds(
             call, [&] { set->linear(size, size, in.data(), dense.data(), {}, out.data(), {0, panels}); });
         std::printf("   %s %.2f ns %.2f", form, time / per * 1e6, time / full);
+        if (std::strcmp(form, "blocks") && std::strcmp(form, "coded")) fastest = std::min(fastest, time / full);
       };
       for (bool blocks : {false, true}) {
         std::vector<uint32_t> begin = {0}, column;
@@ -336,9 +343,15 @@ void linear_forms(int size) {
         row("tiles", double(tile_words(m)) / (kTileEntries / 3 * kTileRows),
             [&] { set->linear_tiles(tiles, in.data(), {}, out.data(), {0, size}); });
       }
+      if (even == 0 && fastest > 1)
+        even = last_ratio > 0 ? last + (density - last) * (1 - last_ratio) / (fastest - last_ratio) : density;
+      last = density, last_ratio = fastest;
       std::printf("\n");
       std::fflush(stdout);
     }
+    if (last > 0)
+      std::printf("linear_forms %d %s density: even at %s%.0f %%\n", size, set->name, even == 0 ? "more than " : "",
+                  (even == 0 ? last : even) * 100);
   }
 }
 
