@@ -14,6 +14,7 @@
 #include "../ops/kernels.h"
 #include "../ops/linear_sparse/regroup.h"
 #include "../ops/winograd/winograd.h"
+#include "popcount_peak.h"
 
 using namespace camfit;
 
@@ -215,8 +216,10 @@ void conv2d_sparse(const Window& w) {
       last = density;
       last_ratio = ratio;
     }
-    std::printf("   even at %s%.0f %%, taken at 10 %%: %s\n", even == 1 ? "more than " : "",
-                (even == 1 ? last : even) * 100, set->conv2d_sparse_faster(w, 0.1) ? "yes" : "no");
+    int rule = 0;  // per cent up to which the engine takes it
+    while (rule < 100 && set->conv2d_sparse_faster(w, (rule + 1) / 100.0 - 1e-9)) ++rule;
+    std::printf("   density: even at %s%.0f %%, sparse is taken below %d %%\n", even == 1 ? "more than " : "",
+                (even == 1 ? last : even) * 100, rule);
     std::fflush(stdout);
   }
 }
@@ -266,13 +269,17 @@ void linear_sparse(int cin, int cout, double kept, int entries, bool column16) {
 
 // Each form of a sparse matrix of 16 values beside the dense one, at several densities: nanoseconds of an entry (chunks: of
 // a place; tiles: of a tile), and the time over that of the dense layer.
+//
+// Then the density at which the fastest form without blocks takes as long as the dense layer.
 void linear_forms(int size) {
   const int panels = (size + kPanel - 1) / kPanel, entries = 15;
   const auto in = floats(size_t(size)), codebook = floats(size_t(entries));
   const auto dense = floats(size_t(panels) * size * kPanel);
   Floats out(static_cast<size_t>(size));
   for (const Kernels* set : {avx2_kernels(), avx512_kernels()}) {
-    for (double density : {0.05, 0.1, 0.2, 0.3, 0.5}) {
+    double even = 0, last = 0, last_ratio = 0;
+    for (double density : {0.05, 0.1, 0.2, 0.3, 0.5, 0.7}) {
+      double fastest = 1e9;  // of the forms without blocks, as a share of the dense time
       char name[96];
       std::snprintf(name, sizeof name, "linear_forms %d %s %g %%", size, set ? set->name : "", density * 100);
       if (!set || !std::strstr(name, wanted)) continue;
@@ -281,6 +288,7 @@ void linear_forms(int size) {
         const auto [time, full] = pair_milliseconds(
             call, [&] { set->linear(size, size, in.data(), dense.data(), {}, out.data(), {0, panels}); });
         std::printf("   %s %.2f ns %.2f", form, time / per * 1e6, time / full);
+        if (std::strcmp(form, "blocks") && std::strcmp(form, "coded")) fastest = std::min(fastest, time / full);
       };
       for (bool blocks : {false, true}) {
         std::vector<uint32_t> begin = {0}, column;
@@ -335,9 +343,15 @@ void linear_forms(int size) {
         row("tiles", double(tile_words(m)) / (kTileEntries / 3 * kTileRows),
             [&] { set->linear_tiles(tiles, in.data(), {}, out.data(), {0, size}); });
       }
+      if (even == 0 && fastest > 1)
+        even = last_ratio > 0 ? last + (density - last) * (1 - last_ratio) / (fastest - last_ratio) : density;
+      last = density, last_ratio = fastest;
       std::printf("\n");
       std::fflush(stdout);
     }
+    if (last > 0)
+      std::printf("linear_forms %d %s density: even at %s%.0f %%\n", size, set->name, even == 0 ? "more than " : "",
+                  (even == 0 ? last : even) * 100);
   }
 }
 
@@ -353,6 +367,60 @@ void hashed(int cin, int cout, uint32_t buckets) {
     for (int i = 0; i < cout; ++i) k.hashed_row(rows, uint32_t(i), {0, cin}, row.data());
   });
 }
+
+#if defined(__x86_64__)
+// The binary kernel beside the peak of its set's instructions, which take turns: POPCNT or the nibble look-up, whichever is
+// faster, for AVX2; VPOPCNTDQ for AVX-512. Operations are those of taps that lie in the image.
+void popcount_share(const Window& w) {
+  char name[96];
+  const int words = (w.in.channels + 63) / 64, taps = w.kernel_h * w.kernel_w, pixels = w.in.height * w.in.width;
+  std::vector<uint64_t> weights(size_t(w.out.channels) * taps * words), packed(size_t(pixels) * words);
+  const auto in = floats(w.in.size()), scale = floats(size_t(w.out.channels));
+  for (auto& word : weights) word = uint64_t(engine()) << 32 | engine();
+  Floats mean(static_cast<size_t>(pixels)), box(w.out.size() / w.out.channels), out(w.out.size()), from(2 * kPeakWords);
+  auto* peak_words = reinterpret_cast<uint64_t*>(from.data());
+  for (int i = 0; i < kPeakWords; ++i) peak_words[i] = uint64_t(engine()) << 32 | engine();
+  double inside = 0;
+  for (int y = 0; y < w.out.height; ++y)
+    for (int x = 0; x < w.out.width; ++x) {
+      const Range ky = valid_taps(y * w.stride_h - w.pad_top, w.kernel_h, w.dilation_h, w.in.height);
+      const Range kx = valid_taps(x * w.stride_w - w.pad_left, w.kernel_w, w.dilation_w, w.in.width);
+      inside += double(ky.end - ky.begin) * (kx.end - kx.begin);
+    }
+  const double done = 2.0 * inside * w.in.channels * w.out.channels;
+  struct Peak {
+    const char* name;
+    const Kernels* set;
+    uint64_t (*call)(const uint64_t*, uint64_t);
+  };
+  const bool counts = __builtin_cpu_supports("avx512vpopcntdq");
+  for (const Peak& peak : {Peak{"POPCNT", avx2_kernels(), peak_popcnt}, Peak{"VPSHUFB", avx2_kernels(), peak_avx2},
+                           Peak{"VPOPCNTQ", counts ? avx512_kernels() : nullptr, peak_avx512}}) {
+    std::snprintf(name, sizeof name, "popcount_share %d->%d @%d %s", w.in.channels, w.out.channels, w.in.height,
+                  peak.set ? peak.set->name : "");
+    if (!peak.set || !std::strstr(name, wanted)) continue;
+    const auto convolve = [&] {
+      peak.set->binary_conv2d(w, packed.data(), weights.data(), box.data(), {scale.data(), nullptr, Activation::kNone},
+                              out.data(), {0, w.out.height}, {0, w.out.channels});
+    };
+    uint64_t sum = 0;
+    peak.set->pack_signs(in.data(), pixels, w.in.channels, packed.data(), mean.data());
+    const auto [alone, most] = pair_milliseconds(convolve, [&] { sum += peak.call(peak_words, sum); });
+    const auto [all, again] = pair_milliseconds(
+        [&] {
+          peak.set->pack_signs(in.data(), pixels, w.in.channels, packed.data(), mean.data());
+          peak.set->box_filter(w, mean.data(), box.data(), {0, w.out.height});
+          convolve();
+        },
+        [&] { sum += peak.call(peak_words, sum); });
+    const double top = kPeakOperations / most / 1e6, second = kPeakOperations / again / 1e6;
+    std::printf("%-34s XOR and %-8s %7.0f Gop/s   kernel %7.0f Gop/s, %3.0f %%   pack and K too %3.0f %%%s\n", name,
+                peak.name, top, done / alone / 1e6, done / alone / 1e4 / top, done / all / 1e4 / second,
+                sum == 1 ? "." : "");  // the sum is used, so it is computed
+    std::fflush(stdout);
+  }
+}
+#endif
 
 void binary(const Window& w) {
   char name[96];
@@ -438,6 +506,9 @@ int main(int count, char** arguments) {
   const Window square = window(14, 256, 256, 3, 1, 1);
   conv2d("", square);
   binary(square);
+#if defined(__x86_64__)
+  for (int size : {14, 28}) popcount_share(window(size, 3584 / size, 3584 / size, 3, 1, 1));
+#endif
   plain_loop(square);
   for (int c : {16, 32, 64}) binary(window(512 / c, c, c, 3, 1, 1));
   binary(window(1, 4096, 1024, 1, 1, 0));

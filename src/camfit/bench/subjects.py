@@ -20,6 +20,7 @@ from camfit.forms import Codebook, Hashed, Sign, attach, stored_of
 from camfit.forms.sign import sign
 from camfit.layers import BinaryConv2d
 from camfit.method import Calibration
+from camfit.methods.binarization.xnor_net import XnorNet
 from camfit.methods.precision.int8 import Int8
 from camfit.network import Network, Node
 from camfit.surgery import apply
@@ -108,6 +109,7 @@ def subjects() -> tuple[Subject, ...]:
             if key in ("resnet20", "vgg-small")
         ),
         Subject("binary", "convolution 3×3, 256→256, 14×14", _binary),
+        Subject("vgg-small-xnor", "VGG-small as XNOR-Net plans it, 3×32×32", _binary_network),
     )
 
 
@@ -150,12 +152,17 @@ def _zoo(name: str, shape: tuple[int, int, int], classes: int) -> Network:
         for layer in network.weighted().values():
             weight = stored_of(layer)
             weight.normal_(std=float(weight.std()))
-        norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d)]
-        for norm in norms:
-            norm.momentum = 1.0
-        network.train()
-        network(torch.rand(16, *shape))
+        _know_statistics(network)
     return network.eval()
+
+
+def _know_statistics(network: Network) -> None:
+    """Batch-norms get the statistics of random images; the network is left in training mode."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
+            module.momentum = 1.0
+    network.train()
+    network(torch.rand(16, *network.input_shape, generator=torch.Generator().manual_seed(SEED)))
 
 
 @torch.no_grad()
@@ -225,8 +232,7 @@ def _sparse_network(name: str, shape: tuple[int, int, int]) -> tuple[Entry, ...]
     for number, layer in enumerate(network.weighted().values()):
         if number:
             _sparse_codebook(layer, stored_of(layer).detach().clone())
-    network.train()
-    network(torch.rand(16, *shape, generator=torch.Generator().manual_seed(SEED)))
+    _know_statistics(network)
     return _same(network.eval())
 
 
@@ -251,6 +257,29 @@ def _binary() -> tuple[Entry, ...]:
         Entry("peers", "float", float_network, sign(image)),
         Entry("plain loop", "float", float_network, sign(image)),
     )
+
+
+@torch.no_grad()
+def _binary_network() -> tuple[Entry, ...]:
+    """All layers but the first and the last binary, and the float network that they were made from, for the peers.
+
+    Batch-norms get biases, as training gives them: sums of signs are whole numbers, and without a bias one that is
+    the mean itself would be at the threshold, where rounding decides.
+    """
+    shape = (3, 32, 32)
+    network = _zoo("vgg_small", shape, 10)
+    image = _image(network)
+    calibration = Calibration(image, torch.zeros(1, dtype=torch.int64))
+    forms = []
+    for name, scale_input in (("binary", False), ("binary, inputs scaled by K", True)):
+        binary = apply(network, XnorNet(scale_input=scale_input).plan(network, calibration))
+        generator = torch.Generator().manual_seed(SEED)
+        for module in binary.modules():
+            if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
+                module.bias.normal_(std=0.1, generator=generator)
+        _know_statistics(binary)
+        forms.append(Entry("camfit", name, binary.eval(), image))
+    return *forms, Entry("peers", "float", network, image)
 
 
 def _single(layer: nn.Module, shape: tuple[int, ...]) -> Network:
