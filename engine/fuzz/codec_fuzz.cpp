@@ -74,7 +74,7 @@ void round_trip(uint32_t rows, uint32_t columns, const Decoded& matrix, const ca
 
 camfit::CodebookEncodeOptions choose(uint8_t bits) {
   camfit::CodebookEncodeOptions options;
-  options.coder = bits & 1;
+  options.coder = (bits & 1) + (bits >> 3 & 1);
   options.huffman = bits & 2;
   options.fast = bits & 2;
   options.half_codebook = bits & 4;

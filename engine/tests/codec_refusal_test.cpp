@@ -43,7 +43,7 @@ void check_refused(std::initializer_list<int> head, size_t zeros, uint32_t rows,
 
 void test_malformed() {
   check_refused({}, 0, 1, 1, "an empty payload");
-  check_refused({0x02, 1, 0}, 4, 4, 4, "coder 2");
+  check_refused({0x03, 1, 0}, 4, 4, 4, "coder 3");
   check_refused({0x40, 0, 0}, 0, 4, 4, "a codebook of 0 entries");
   check_refused({0x40, 0x81, 0x80, 0x04, 0}, 4 * 65537, 4, 4, "a codebook of 65537 entries");
   check_refused({0x40, 0x81, 0x00, 0}, 4, 4, 4, "a long form of a varint");

@@ -98,8 +98,14 @@ inline CodebookEncodeOptions range(bool fast = false) {
   return o;
 }
 
+inline CodebookEncodeOptions fast() {
+  CodebookEncodeOptions o;
+  o.coder = 2;
+  return o;
+}
+
 inline std::vector<CodebookEncodeOptions> all_options() {
-  std::vector<CodebookEncodeOptions> all = {range(), range(true)};
+  std::vector<CodebookEncodeOptions> all = {range(), range(true), fast()};
   for (const uint32_t gap_bits : {1u, 3u, 5u, 8u, 16u}) {
     all.push_back(simple(true, gap_bits));
     all.push_back(simple(false, gap_bits));
@@ -108,6 +114,7 @@ inline std::vector<CodebookEncodeOptions> all_options() {
 }
 
 inline std::string name(const CodebookEncodeOptions& o) {
+  if (o.coder == 2) return "fast";
   if (o.coder == 1) return o.fast ? "range, fast" : "range";
   return (o.huffman ? "huffman, gap bits " : "fixed width, gap bits ") + std::to_string(o.gap_bits);
 }

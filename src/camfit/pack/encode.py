@@ -14,7 +14,7 @@ from camfit.pack.lower import Weight
 
 DENSE, HALF, CODEBOOK, HASHED, SIGN, SPARSE = range(6)
 FORM_NAMES = ("dense", "half", "codebook", "hashed", "sign", "sparse")
-CODERS = ("bits", "huffman", "range")
+CODERS = ("bits", "huffman", "fast", "range")
 
 # A sparse weight stores positions and values; a dense one values alone. Below this density positions are tried.
 _SPARSE_BELOW = 0.95
