@@ -63,6 +63,16 @@ inline Decoded decode(const Bytes& payload, uint32_t rows, uint32_t columns) {
   const camfit::CodebookMatrix arrays = {m.codebook.data(), row_begin.data(), column.data(), code.data(),
                                          scratch.data()};
   d.problem = camfit::codebook_decode(exact.data(), exact.size(), rows, columns, arrays);
+  if (head.bytes) {  // the other way to decode must agree
+    std::vector<float> values(head.entries);
+    Bytes bytes(m.index.size());
+    const char* problem = camfit::codebook_decode_bytes(exact.data(), exact.size(), rows, columns, values.data(),
+                                                        bytes.data());
+    bool same = !problem == !d.problem;
+    for (size_t i = 0; i < bytes.size() && same && !d.problem; ++i) same = bytes[i] == code[i];
+    check(same && (d.problem || std::memcmp(values.data(), m.codebook.data(), 4 * values.size()) == 0),
+          "decoded to bytes");
+  }
   if (d.problem) return d;
   bool formed = row_begin[0] == 0 && row_begin[rows] == head.nonzeros;
   for (uint32_t row = 0; row < rows && formed; ++row) {
