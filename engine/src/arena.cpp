@@ -7,7 +7,7 @@ namespace camfit {
 namespace {
 
 constexpr uint32_t kMostSearched = 1024;      // buffers; more are placed once
-constexpr uint64_t kSearch = uint64_t(1) << 22;  // pairs of buffers that the search may look at: some milliseconds
+constexpr uint64_t kSearch = uint64_t(1) << 23;  // pairs of buffers that the search may look at: some milliseconds
 
 // What lives together at the busiest moment: a buffer's first one.
 uint64_t lower_bound(const ArenaBuffer* buffers, uint32_t count, uint32_t* busiest) {
