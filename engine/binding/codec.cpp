@@ -27,14 +27,14 @@ nb::ndarray<nb::numpy, T> array_of(std::unique_ptr<T[]> values, std::initializer
 
 // (payload, sizes): sizes says where the payload's bytes went.
 nb::tuple encode(const Index& index, const Values& codebook, const std::string& coder, uint32_t gap_bits, bool half) {
-  if (coder != "range" && coder != "huffman" && coder != "bits") {
-    throw nb::value_error(("coder: '" + coder + "', expected 'range', 'huffman' or 'bits'").c_str());
+  if (coder != "range" && coder != "fast" && coder != "huffman" && coder != "bits") {
+    throw nb::value_error(("coder: '" + coder + "', expected 'range', 'fast', 'huffman' or 'bits'").c_str());
   }
   if (index.shape(0) > UINT32_MAX || index.shape(1) > UINT32_MAX || codebook.shape(0) > UINT32_MAX) {
     throw nb::value_error("encode_codebook: an array is too large");
   }
   camfit::CodebookEncodeOptions options;
-  options.coder = coder == "range" ? 1 : 0;
+  options.coder = coder == "range" ? 1 : coder == "fast" ? 2 : 0;
   options.gap_bits = gap_bits;
   options.huffman = coder == "huffman";
   options.half_codebook = half;
@@ -85,8 +85,8 @@ void binding::bind_codec(nb::module_& module) {
   module.def("encode_codebook", &encode, nb::arg("index"), nb::arg("codebook"), nb::arg("coder") = "range",
              nb::arg("gap_bits") = 5, nb::arg("half") = false,
              "Payload of a codebook weight (docs/format.md). index: int32 [rows, columns], -1 for a pruned weight,\n"
-             "else its code; codebook: float32 [entries], rounded to binary16 where half. coder: 'range', or relative\n"
-             "indices of gap_bits bits as 'huffman' codes or plain 'bits'. Returns (payload, dict of the bytes of its\n"
+             "else its code; codebook: float32 [entries], rounded to binary16 where half. coder: 'range', 'fast', or\n"
+             "relative indices of gap_bits bits as 'huffman' codes or plain 'bits'. Returns (payload, dict of the bytes of its\n"
              "indices, codes, codebook and header). Raises ValueError for what cannot be stored.");
   module.def("decode_codebook", &decode, nb::arg("payload"), nb::arg("rows"), nb::arg("columns"),
              "The reverse: (index int32 [rows, columns], codebook float32 [entries]). Raises ValueError.");

@@ -53,11 +53,18 @@ Decoded decode(const uint8_t* data, size_t size, uint32_t rows, uint32_t columns
       d.index[size_t(row) * columns + column[i]] = code[i];
     }
   }
+  if (head.bytes) {  // the other way to decode gives the same
+    std::vector<float> values(head.entries);
+    std::vector<uint8_t> bytes(d.index.size());
+    require(!camfit::codebook_decode_bytes(data, size, rows, columns, values.data(), bytes.data()));
+    for (size_t i = 0; i < bytes.size(); ++i) require(bytes[i] == d.index[i]);
+  }
   return d;
 }
 
 // What was accepted is a matrix like any other: the encoder takes it and it comes back.
-void round_trip(uint32_t rows, uint32_t columns, const Decoded& matrix, const camfit::CodebookEncodeOptions& options) {
+// `damage`: bytes to turn bits of in the payload, which then decodes to whatever it likes, or not at all.
+void round_trip(uint32_t rows, uint32_t columns, const Decoded& matrix, const camfit::CodebookEncodeOptions& options, Source damage) {
   std::vector<uint8_t> payload;
   camfit::CodebookSizes sizes;
   if (camfit::codebook_encode(rows, columns, matrix.index.data(), matrix.codebook.data(),
@@ -70,11 +77,17 @@ void round_trip(uint32_t rows, uint32_t columns, const Decoded& matrix, const ca
   require(back.accepted && back.index == matrix.index && back.codebook.size() == matrix.codebook.size());
   require(options.half_codebook ||
           std::memcmp(back.codebook.data(), matrix.codebook.data(), 4 * back.codebook.size()) == 0);
+  if (damage.size == 0) return;
+  while (damage.size) {
+    const size_t at = damage.number() % payload.size();
+    payload[at] = uint8_t(payload[at] ^ damage.byte());
+  }
+  decode(payload.data(), payload.size(), rows, columns);
 }
 
 camfit::CodebookEncodeOptions choose(uint8_t bits) {
   camfit::CodebookEncodeOptions options;
-  options.coder = bits & 1;
+  options.coder = (bits & 1) + (bits >> 3 & 1);
   options.huffman = bits & 2;
   options.fast = bits & 2;
   options.half_codebook = bits & 4;
@@ -101,6 +114,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       }
     }
     const bool full = what & 8;
+    Source damage{source.data, what & 32 ? size_t(source.byte() % 13) : 0};
+    if (damage.size > source.size) damage.size = source.size;
     while (source.size && matrix.index.size() < 10000) {
       const uint8_t b = source.byte();
       if (full || b < 128) {
@@ -112,11 +127,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     }
     const uint32_t rows = uint32_t(matrix.index.size() / columns) + 1;
     matrix.index.resize(size_t(rows) * columns, full ? 0 : -1);
-    round_trip(rows, columns, matrix, options);
+    round_trip(rows, columns, matrix, options, damage);
   } else {
     const uint32_t rows = 1 + source.byte() % 64, columns = 1 + source.number() % 500;
     const Decoded d = decode(source.data, source.size, rows, columns);
-    if (d.accepted) round_trip(rows, columns, d, options);
+    if (d.accepted) round_trip(rows, columns, d, options, Source{nullptr, 0});
   }
   return 0;
 }

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from camfit import _native
+
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
 from engine.writer import (
@@ -22,6 +24,7 @@ from engine.writer import (
     Weight,
     bits_payload,
     dense,
+    fast_payload,
     half,
     hashed,
     integers,
@@ -29,6 +32,7 @@ from engine.writer import (
     sign,
 )
 
+VALUES = np.arange(4, dtype=np.float32)
 CONV_SHAPES = [((5, 3, 3, 2), 1), ((4, 1, 1, 1), 3), ((3, 1, 3, 3), 3)]
 
 
@@ -37,10 +41,15 @@ def weights(rng: np.random.Generator, shape: tuple[int, ...]) -> dict[str, Weigh
     values = rng.normal(size=shape).astype(np.float32)
     index = np.where(rng.random(shape) < 0.4, rng.integers(0, 3, shape), -1)
     positions = bits_payload(np.where(index < 0, -1, 0), np.ones(1))
+    skewed = np.minimum(rng.geometric(0.7, shape) - 1, 3)
+    words, _ = _native.encode_codebook(skewed.reshape(len(skewed), -1).astype(np.int32), VALUES, "fast")
     kept = values[index >= 0].astype("<f4").tobytes()
     return {
         "dense": dense(values),
         "codebook": Weight(CODEBOOK, shape, bits_payload(index, rng.normal(size=3))),
+        "fast": Weight(CODEBOOK, shape, fast_payload(index, rng.normal(size=3))),
+        "fast-full": Weight(CODEBOOK, shape, fast_payload(np.abs(index), rng.normal(size=3))),
+        "fast-words": Weight(CODEBOOK, shape, words),
         "sparse": Weight(SPARSE, shape, struct.pack("<I", len(positions)) + positions + kept),
         "hashed": hashed(shape, 1, rng.normal(size=4)),
         "sign": sign(rng.random(shape[0]), values),
@@ -112,6 +121,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     for name, net in networks().items():
+        net.version = 2  # for coder 2
         (folder / f"{name}.camfit").write_bytes(net.encode())
 
 

@@ -16,7 +16,8 @@ struct ArenaBuffer {
 constexpr uint64_t kArenaAlignment = 64;
 
 // Greedy by size (Pisarchyk & Lee 2020): the largest first, each into the smallest gap that holds it between the
-// buffers already placed that live at the same time, else at their end. Returns false when out of memory for its lists.
+// buffers already placed that live at the same time, else at their end. Where that needs more than what lives at the
+// busiest moment, other orders are tried, always the same ones. Returns false when out of memory for its lists.
 bool plan_arena(ArenaBuffer* buffers, uint32_t count, Allocator& allocator, uint64_t* total_bytes);
 
 }  // namespace camfit

@@ -9,6 +9,7 @@ namespace camfit {
 struct CodebookHead {
   uint32_t entries = 0;   // codebook size K, 1..65536
   uint32_t nonzeros = 0;  // stored weights; all others are exactly 0
+  bool bytes = false;     // nothing is pruned and codes are bytes: codebook_decode_bytes can decode it
   size_t scratch_bytes = 0;  // work space that codebook_decode needs, free again when it returns
 };
 
@@ -26,5 +27,9 @@ struct CodebookMatrix {
 // rows * columns, or with bytes left over, is malformed.
 const char* codebook_read_head(const uint8_t* data, size_t size, uint32_t rows, uint32_t columns, CodebookHead* head);
 const char* codebook_decode(const uint8_t* data, size_t size, uint32_t rows, uint32_t columns, const CodebookMatrix& out);
+
+// Of a payload whose head says `bytes`: values [entries] and all codes [rows * columns], row-major, without work space.
+const char* codebook_decode_bytes(const uint8_t* data, size_t size, uint32_t rows, uint32_t columns, float* values,
+                                  uint8_t* code);
 
 }  // namespace camfit

@@ -22,30 +22,59 @@ void set_bounds(const Quantization& level, Activation activation, int* low, int*
   if (six < 255.0) *high = int(six);
 }
 
-// The integers of a matrix [rows][columns], columns in panel order.
-bool read_integers(const Holder& at, HeldWeights* out, int8_t** integers) {
-  const Weight& weight = *at.layer.weight;
-  uint32_t* columns = nullptr;
-  uint32_t entries = 0;
-  if (!read_codebook(at, weight.payload, weight.payload_size, &out->source, &columns, &entries, &out->nonzeros)) {
-    return false;
-  }
-  out->params = out->nonzeros;
-  const SparseRows& rows = out->source.sparse;
+// A codebook's values as integers.
+bool integers_of(const Holder& at, const float* codebook, uint32_t entries, int8_t* out) {
   for (uint32_t i = 0; i < entries; ++i) {
-    const float value = rows.codebook[i];
+    const float value = codebook[i];
     if (!(value >= -127.0f && value <= 127.0f) || value != std::floor(value)) {
       return at.error.malformed("%s: a codebook value is %g, expected an integer of -127 to 127", at.who, double(value));
     }
+    out[i] = int8_t(value);
   }
-  int8_t* all = at.allocator.take<int8_t>(weight.elements());
-  if (!all) return at.no_memory();
-  std::memset(all, 0, weight.elements());
-  for (uint32_t r = 0; r < weight.rows(); ++r) {
-    for (uint32_t e = rows.row_begin[r]; e < rows.row_begin[r + 1]; ++e) {
-      all[uint64_t(r) * weight.columns() + columns[e]] = int8_t(rows.codebook[rows.code[e]]);
+  return true;
+}
+
+// From codes in the file's order, (channel, kernel), to integers in the order of panels, (kernel, channel).
+void integers_of_bytes(const MatrixSource& source, uint32_t rows, const int8_t* level, int8_t* out) {
+  const size_t kernel = size_t(source.kernel), channels = size_t(source.cin_group);
+  const uint8_t* code = source.bytes;
+  for (uint32_t r = 0; r < rows; ++r, out += kernel * channels) {
+    for (size_t c = 0; c < channels; ++c) {
+      for (size_t k = 0; k < kernel; ++k) out[k * channels + c] = level[*code++];
     }
   }
+}
+
+// The integers of a matrix [rows][columns], columns in panel order.
+bool read_integers(const Holder& at, HeldWeights* out, int8_t** integers) {
+  const Weight& weight = *at.layer.weight;
+  MatrixSource& source = out->source;
+  CodebookHead head;
+  if (!read_head(at, weight.payload, weight.payload_size, &head)) return false;
+  uint32_t* columns = nullptr;
+  if (head.bytes) {
+    if (!read_bytes(at, weight.payload, weight.payload_size, head, &source)) return false;
+    out->nonzeros = head.nonzeros;
+  } else if (!read_codebook(at, weight.payload, weight.payload_size, &source, &columns, &head.entries, &out->nonzeros)) {
+    return false;
+  }
+  out->params = out->nonzeros;
+  int8_t* level = at.allocator.take<int8_t>(head.entries);
+  int8_t* all = at.allocator.take<int8_t>(weight.elements());
+  if (!level || !all) return at.no_memory();
+  const SparseRows& rows = source.sparse;
+  if (!integers_of(at, rows.codebook, head.entries, level)) return false;
+  if (source.bytes) {
+    integers_of_bytes(source, weight.rows(), level, all);
+  } else {
+    std::memset(all, 0, weight.elements());
+    for (uint32_t r = 0; r < weight.rows(); ++r) {
+      int8_t* row = all + uint64_t(r) * weight.columns();
+      for (uint32_t e = rows.row_begin[r]; e < rows.row_begin[r + 1]; ++e) row[columns[e]] = level[rows.code[e]];
+    }
+  }
+  at.allocator.give(level);
+  at.allocator.give(const_cast<uint8_t*>(source.bytes));
   give_sparse(at.allocator, rows);
   *integers = all;
   return true;

@@ -52,6 +52,7 @@ struct Section {
 };
 
 struct Sections {
+  uint32_t version = 0;
   Section info, nodes, weights, blob;
 };
 

@@ -22,10 +22,34 @@ struct Place {
   }
 };
 
-void fill_dense(const MatrixSource& source, int row, size_t columns, float* lane) {
-  Place place{source.kernel, source.cin_group};
-  const uint8_t* value = source.dense + size_t(row) * columns * 4;
-  for (size_t j = 0; j < columns; ++j, value += 4) lane[place.next()] = load_f32(value);
+// A panel of full rows, column by column: 16 rows are read side by side, and the panel is written in one sweep.
+// value(lane, j) is the weight of row `lane` in column j.
+template <class Value>
+void fill_columns(const MatrixSource& source, int lanes, float* out, const Value& value) {
+  size_t j = 0;
+  for (int channel = 0; channel < source.cin_group; ++channel) {
+    float* to = out + size_t(channel) * kPanel;
+    for (int position = 0; position < source.kernel; ++position, ++j, to += size_t(source.cin_group) * kPanel) {
+      if (lanes == kPanel) {
+        for (int lane = 0; lane < kPanel; ++lane) to[lane] = value(lane, j);
+      } else {
+        for (int lane = 0; lane < lanes; ++lane) to[lane] = value(lane, j);
+      }
+    }
+  }
+}
+
+void fill_dense(const MatrixSource& source, int row, int lanes, size_t columns, float* out) {
+  const uint8_t* from[kPanel] = {};
+  for (int lane = 0; lane < lanes; ++lane) from[lane] = source.dense + size_t(row + lane) * columns * 4;
+  fill_columns(source, lanes, out, [&](int lane, size_t j) { return load_f32(from[lane] + 4 * j); });
+}
+
+void fill_bytes(const MatrixSource& source, int row, int lanes, size_t columns, float* out) {
+  const float* codebook = source.sparse.codebook;
+  const uint8_t* from[kPanel] = {};
+  for (int lane = 0; lane < lanes; ++lane) from[lane] = source.bytes + size_t(row + lane) * columns;
+  fill_columns(source, lanes, out, [&](int lane, size_t j) { return codebook[from[lane][j]]; });
 }
 
 template <class Column>
@@ -58,12 +82,25 @@ void fill_hashed(const MatrixSource& source, const Kernels& kernels, int row, si
   }
 }
 
-void fill_signs(const MatrixSource& source, int row, size_t columns, float* lane) {
+// Eight columns at a time: their bits of every lane, then one column of the panel after the other.
+void fill_signs(const MatrixSource& source, int row, int lanes, size_t columns, float* out) {
+  constexpr size_t kBits = 8;
+  const size_t bytes = (size_t(source.cout) * columns + 7) / 8;
+  uint32_t alpha[kPanel] = {}, bits[kPanel] = {};
+  std::memcpy(alpha, source.alpha + row, size_t(lanes) * sizeof *alpha);
   Place place{source.kernel, source.cin_group};
-  const float alpha = source.alpha[row];
-  size_t bit = size_t(row) * columns;
-  for (size_t j = 0; j < columns; ++j, ++bit) {
-    lane[place.next()] = source.signs[bit / 8] >> bit % 8 & 1 ? alpha : -alpha;
+  for (size_t j = 0; j < columns; j += kBits) {
+    for (int lane = 0; lane < lanes; ++lane) {
+      const size_t bit = size_t(row + lane) * columns + j, byte = bit / 8;
+      const uint32_t next = byte + 1 < bytes ? source.signs[byte + 1] : 0u;
+      bits[lane] = ~((source.signs[byte] | next << 8) >> bit % 8);  // a 0 turns the sign
+    }
+    const size_t count = columns - j < kBits ? columns - j : kBits;
+    for (size_t k = 0; k < count; ++k) {
+      uint32_t values[kPanel];
+      for (int lane = 0; lane < kPanel; ++lane) values[lane] = alpha[lane] ^ bits[lane] >> k << 31;
+      std::memcpy(out + place.next(), values, sizeof values);
+    }
   }
 }
 
@@ -75,17 +112,23 @@ void fill_panel(const MatrixSource& source, const Kernels& kernels, int panel, f
   const int lanes = group_rows - first < kPanel ? group_rows - first : kPanel;
   const int first_row = panel / per_group * group_rows + first;
   const size_t columns = size_t(source.kernel) * size_t(source.cin_group);
-  const bool skips_zeros = source.form == Form::kCodebook || source.form == Form::kSparse;
+  const bool skips_zeros = source.form == Form::kSparse || (source.form == Form::kCodebook && !source.bytes);
   if (lanes < kPanel || skips_zeros) std::memset(out, 0, panel_floats(source) * sizeof(float));
-  for (int lane = 0; lane < lanes; ++lane) {
-    switch (source.form) {
-      case Form::kDense: fill_dense(source, first_row + lane, columns, out + lane); break;
-      case Form::kCodebook:
-      case Form::kSparse: fill_sparse(source, first_row + lane, out + lane); break;
-      case Form::kHashed: fill_hashed(source, kernels, first_row + lane, columns, out + lane); break;
-      case Form::kSign: fill_signs(source, first_row + lane, columns, out + lane); break;
-      case Form::kHalf: break;  // vectors only
-    }
+  switch (source.form) {
+    case Form::kDense: fill_dense(source, first_row, lanes, columns, out); break;
+    case Form::kCodebook:
+    case Form::kSparse:
+      if (source.bytes) {
+        fill_bytes(source, first_row, lanes, columns, out);
+      } else {
+        for (int lane = 0; lane < lanes; ++lane) fill_sparse(source, first_row + lane, out + lane);
+      }
+      break;
+    case Form::kHashed:
+      for (int lane = 0; lane < lanes; ++lane) fill_hashed(source, kernels, first_row + lane, columns, out + lane);
+      break;
+    case Form::kSign: fill_signs(source, first_row, lanes, columns, out); break;
+    case Form::kHalf: break;  // vectors only
   }
 }
 

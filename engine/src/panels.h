@@ -12,6 +12,7 @@ struct MatrixSource {
 
   const uint8_t* dense;   // dense: f32, little-endian, row-major, anywhere in memory
   SparseRows sparse;      // codebook, sparse; its columns are already in panel order, (kernel, channel)
+  const uint8_t* bytes;   // codebook: all codes, row-major as in the file; null where the rows of `sparse` hold them
   const float* values;    // sparse: the value of each entry; sparse.code and sparse.codebook are then not used
   HashedRows hashed;
   const float* alpha;     // sign: [rows]

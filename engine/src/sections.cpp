@@ -26,9 +26,10 @@ bool read_sections(const uint8_t* data, size_t size, Sections* out, Error& error
                            static_cast<unsigned long long>(size), kHeaderSize);
   }
   const uint32_t version = load_u16(data + 8), count = load_u16(data + 10), length = load_u32(data + 12);
-  if (version != CAMFIT_FORMAT_VERSION) {
-    return error.unsupported("header: format version %u, this engine reads version %d", version, CAMFIT_FORMAT_VERSION);
+  if (version < 1 || version > CAMFIT_FORMAT_VERSION) {
+    return error.unsupported("header: format version %u, this engine reads 1 to %d", version, CAMFIT_FORMAT_VERSION);
   }
+  out->version = version;
   if (count != kSections) return error.malformed("header: %u sections, expected %u", count, kSections);
   if (length != size) {
     return error.malformed("header: the file should be %u bytes long, but has %llu", length,

@@ -41,7 +41,7 @@ bool hold_blocks(const Holder& at, const SparseMatrix& m, uint64_t count, bool c
   uint32_t* codes = coded ? at.allocator.take<uint32_t>(count) : nullptr;
   if (!begin || !column || (!value && !codes)) return at.no_memory();
   count_blocks(m, begin);
-  const uint32_t shift = coded ? take_codebook(m.rows, entries, form.codebook, 16) : 0;
+  const uint32_t shift = coded ? take_codebook(m.rows, entries, form.codebook, kCodedEntries) : 0;
   fill_blocks(m, column, value, codes, shift);
   form.rows = m.height;
   form.begin = begin;
@@ -123,7 +123,7 @@ bool hold_linear(const Holder& at, const SparseRows& rows, uint32_t entries, uin
   if (kOfBlock * double(nonzeros) / kBlockRows >= panels) return true;  // no form is faster
 
   const uint64_t blocks = count_blocks(m, nullptr);
-  const bool fit = entries < 16 || (entries == 16 && blocks * kBlockRows == nonzeros);
+  const bool fit = entries < kCodedEntries || (entries == kCodedEntries && blocks * kBlockRows == nonzeros);
   const bool coded = codes && fit && blocks * kBlockRows * sizeof(float) > kManyValues;
   const double by_blocks = double(blocks) * (coded ? kOfCodedBlock : kOfBlock);
   const double by_values = double(nonzeros) * kOfValue;

@@ -2,23 +2,45 @@
 #include <cmath>
 #include <cstring>
 
-#include "codec.h"
 #include "conv2d_sparse/layout.h"
 #include "cursor.h"
 #include "weight_holder.h"
 
 namespace camfit {
 
+bool read_head(const Holder& at, const uint8_t* payload, size_t size, CodebookHead* head) {
+  const Weight& weight = *at.layer.weight;
+  const char* problem = codebook_read_head(payload, size, weight.rows(), weight.columns(), head);
+  if (problem) return at.error.malformed("%s: %s", at.who, problem);
+  if (head->nonzeros <= weight.elements()) return true;
+  return at.error.malformed("%s: %u non-zeros among %llu weights", at.who, head->nonzeros,
+                            static_cast<unsigned long long>(weight.elements()));
+}
+
+static bool check_codebook(const Holder& at, const float* codebook, uint32_t entries) {
+  for (uint32_t i = 0; i < entries; ++i) {
+    if (!std::isfinite(codebook[i])) return at.error.malformed("%s: a codebook value is not finite", at.who);
+  }
+  return true;
+}
+
+bool read_bytes(const Holder& at, const uint8_t* payload, size_t size, const CodebookHead& head, MatrixSource* source) {
+  const Weight& weight = *at.layer.weight;
+  float* codebook = at.allocator.take<float>(head.entries);
+  uint8_t* bytes = at.allocator.take<uint8_t>(weight.elements());
+  if (!codebook || !bytes) return at.no_memory();
+  const char* problem = codebook_decode_bytes(payload, size, weight.rows(), weight.columns(), codebook, bytes);
+  if (problem) return at.error.malformed("%s: %s", at.who, problem);
+  source->sparse = SparseRows{nullptr, nullptr, false, nullptr, codebook};
+  source->bytes = bytes;
+  return check_codebook(at, codebook, head.entries);
+}
+
 bool read_codebook(const Holder& at, const uint8_t* payload, size_t size, MatrixSource* source, uint32_t** columns32,
                    uint32_t* entries, uint64_t* nonzeros) {
   const Weight& weight = *at.layer.weight;
   CodebookHead head;
-  const char* problem = codebook_read_head(payload, size, weight.rows(), weight.columns(), &head);
-  if (problem) return at.error.malformed("%s: %s", at.who, problem);
-  if (head.nonzeros > weight.elements()) {
-    return at.error.malformed("%s: %u non-zeros among %llu weights", at.who, head.nonzeros,
-                              static_cast<unsigned long long>(weight.elements()));
-  }
+  if (!read_head(at, payload, size, &head)) return false;
   CodebookMatrix matrix;
   matrix.codebook = at.allocator.take<float>(head.entries);
   matrix.row_begin = at.allocator.take<uint32_t>(uint64_t(weight.rows()) + 1);
@@ -26,12 +48,10 @@ bool read_codebook(const Holder& at, const uint8_t* payload, size_t size, Matrix
   matrix.code = at.allocator.take<uint16_t>(head.nonzeros);
   matrix.scratch = at.allocator.take<uint8_t>(head.scratch_bytes);
   if (!matrix.codebook || !matrix.row_begin || !matrix.column || !matrix.code || !matrix.scratch) return at.no_memory();
-  problem = codebook_decode(payload, size, weight.rows(), weight.columns(), matrix);
+  const char* problem = codebook_decode(payload, size, weight.rows(), weight.columns(), matrix);
   at.allocator.give(matrix.scratch);
   if (problem) return at.error.malformed("%s: %s", at.who, problem);
-  for (uint32_t i = 0; i < head.entries; ++i) {
-    if (!std::isfinite(matrix.codebook[i])) return at.error.malformed("%s: a codebook value is not finite", at.who);
-  }
+  if (!check_codebook(at, matrix.codebook, head.entries)) return false;
   // Columns in panel order, (kernel, channel), so that an expansion needs no division.
   const uint32_t kernel = uint32_t(source->kernel), channels = uint32_t(source->cin_group);
   if (kernel > 1) {
@@ -117,8 +137,28 @@ bool fill_taps(const Holder& at, HeldWeights* out) {
 
 }  // namespace
 
+// From one byte for each weight, without rows in between. Mode memory keeps the bytes.
+static bool hold_bytes(const Holder& at, const CodebookHead& head, bool depthwise, HeldWeights* out) {
+  const Weight& weight = *at.layer.weight;
+  MatrixSource& source = out->source;
+  if (!read_bytes(at, weight.payload, weight.payload_size, head, &source)) return false;
+  if (!depthwise && at.mode == CAMFIT_MEMORY) {
+    out->held = Held::kExpand;
+    return true;
+  }
+  if (!(depthwise ? fill_depthwise(at, out) : fill_all_panels(at, out))) return false;
+  at.allocator.give(const_cast<uint8_t*>(source.bytes));
+  at.allocator.give(const_cast<float*>(source.sparse.codebook));
+  return true;
+}
+
 bool hold_codebook(const Holder& at, bool linear, bool depthwise, HeldWeights* out) {
   const Weight& weight = *at.layer.weight;
+  CodebookHead head;
+  if (!read_head(at, weight.payload, weight.payload_size, &head)) return false;
+  // A linear layer of few values may run faster from its codes than from panels: hold_linear finds that out.
+  const bool few = linear && at.mode == CAMFIT_SPEED && head.entries <= kCodedEntries;
+  if (head.bytes && !few) return hold_bytes(at, head, depthwise, out);
   uint32_t* columns32 = nullptr;
   uint32_t entries = 0;
   if (!read_codebook(at, weight.payload, weight.payload_size, &out->source, &columns32, &entries, &out->nonzeros)) {

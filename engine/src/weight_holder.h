@@ -1,5 +1,6 @@
 // What the parts of weights.cpp and sparse_weights.cpp share.
 #pragma once
+#include "codec.h"
 #include "weights.h"
 
 namespace camfit {
@@ -30,13 +31,21 @@ bool read_floats(const Holder& at, const char* what, const uint8_t* values, uint
 bool fill_all_panels(const Holder& at, HeldWeights* out);
 bool fill_depthwise(const Holder& at, HeldWeights* out);
 
+bool read_head(const Holder& at, const uint8_t* payload, size_t size, CodebookHead* head);
+
 // Decodes a codebook payload to `source->sparse`, with columns in panel order. `columns32` is what its `column` points to.
 bool read_codebook(const Holder& at, const uint8_t* payload, size_t size, MatrixSource* source, uint32_t** columns32,
                    uint32_t* entries, uint64_t* nonzeros);
+// Decodes a codebook payload whose head says `bytes` to `source->bytes` and `source->sparse.codebook`.
+bool read_bytes(const Holder& at, const uint8_t* payload, size_t size, const CodebookHead& head, MatrixSource* source);
+
+// What read_codebook and read_bytes took.
 void give_sparse(Allocator& allocator, const SparseRows& rows);
 
 // `scale` and `bias`: the layer's vectors.
 bool hold_int8(const Holder& at, bool depthwise, const float* scale, const float* bias, HeldWeights* out);
+
+constexpr uint32_t kCodedEntries = 16;  // up to so many values, hold_linear may keep 4-bit codes
 
 // A linear layer from sparse rows, in the form that is fastest. `entries`: of the codebook, where rows have codes.
 // `held` tells whether a form is faster than panels; the rows are then no longer needed.

@@ -61,6 +61,14 @@ bool check_hashed(uint32_t index, const Weight& weight, Error& error) {
   return true;
 }
 
+// Version 1 had the coders 0 and 1. What else a payload holds is checked where it is decoded.
+bool check_coder(uint32_t index, const Weight& weight, uint32_t version, Error& error) {
+  const uint32_t head = weight.form == Form::kCodebook ? 0 : weight.form == Form::kSparse ? 4 : weight.payload_size;
+  constexpr uint8_t kCoder = 7, kFast = 2;  // the head's bits of the coder
+  if (version > 1 || head >= weight.payload_size || (weight.payload[head] & kCoder) != kFast) return true;
+  return error.malformed("BLOB: weight %u has coder 2, which a file of version 1 cannot have", index);
+}
+
 }  // namespace
 
 const char* form_name(Form form) {
@@ -112,6 +120,7 @@ bool read_weight_table(const Sections& sections, const Limits& limits, Allocator
     weight.payload = sections.blob.data + offset;
     offset += weight.payload_size;
     if (weight.form == Form::kHashed && !check_hashed(i, weight, error)) return false;
+    if (!check_coder(i, weight, sections.version, error)) return false;
   }
   if (table.left()) return error.malformed("WGHT: %zu bytes left over after the last weight", table.left());
   if (offset != sections.blob.size) {

@@ -102,22 +102,49 @@ bool check_signs(const Holder& at, const uint8_t* signs) {
   return true;
 }
 
+// 64 bits of a bit string from bit `at` on, zeros behind its last byte.
+uint64_t bits_from(const uint8_t* signs, size_t bytes, size_t at) {
+  const size_t byte = at / 8;
+  uint64_t low = 0;
+  if (byte + 8 < bytes) {
+    low = load_u32(signs + byte) | uint64_t(load_u32(signs + byte + 4)) << 32;
+    return at % 8 ? low >> at % 8 | uint64_t(signs[byte + 8]) << (64 - at % 8) : low;
+  }
+  for (size_t i = 0; byte + i < bytes && i < 8; ++i) low |= uint64_t(signs[byte + i]) << 8 * i;
+  return low >> at % 8;
+}
+
+// Bits at, at + kernel, at + 2 kernel, ... of the string: one kernel position of up to 64 channels.
+uint64_t channel_bits(const uint8_t* signs, size_t bytes, size_t at, size_t kernel, size_t channels) {
+  uint64_t word = 0;
+  if (kernel == 1) {
+    word = bits_from(signs, bytes, at);
+  } else if (kernel == 9) {
+    // Seven channels at a time: the product moves bit 9j to 56 + j, and none of the others there.
+    constexpr uint64_t kNinth = 0x0040201008040201, kTogether = 0x0101010101010100;
+    for (size_t c = 0; c < channels; c += 7) {
+      word |= ((bits_from(signs, bytes, at + 9 * c) & kNinth) * kTogether >> 56) << c;
+    }
+  } else {
+    for (size_t c = 0; c < channels; ++c, at += kernel) word |= uint64_t(signs[at / 8] >> at % 8 & 1) << c;
+  }
+  return channels < 64 ? word & ((uint64_t(1) << channels) - 1) : word;
+}
+
 // Row-major bits -> words of 64 channels per kernel position, and α into the epilogue's scale.
 bool hold_binary(const Holder& at, const float* alpha, const uint8_t* signs, HeldWeights* out) {
   const size_t cout = size_t(out->source.cout), cin = size_t(out->source.cin_group);
-  const size_t kernel = size_t(out->source.kernel);
+  const size_t kernel = size_t(out->source.kernel), bytes = (cout * cin * kernel + 7) / 8;
   const size_t words_of_pixel = (cin + 63) / 64;
   uint64_t* words = at.allocator.take<uint64_t>(uint64_t(cout) * kernel * words_of_pixel);
   float* scale = at.allocator.take<float>(cout);
   if (!words || !scale) return at.no_memory();
-  std::memset(words, 0, cout * kernel * words_of_pixel * sizeof *words);
-  size_t bit = 0;
+  uint64_t* word = words;
   for (size_t o = 0; o < cout; ++o) {
     scale[o] = (out->epilogue.scale ? out->epilogue.scale[o] : 1.0f) * alpha[o];
-    for (size_t c = 0; c < cin; ++c) {
-      for (size_t k = 0; k < kernel; ++k, ++bit) {
-        const uint64_t sign = signs[bit / 8] >> bit % 8 & 1;
-        words[(o * kernel + k) * words_of_pixel + c / 64] |= sign << c % 64;
+    for (size_t k = 0; k < kernel; ++k) {
+      for (size_t c = 0; c < cin; c += 64) {
+        *word++ = channel_bits(signs, bytes, (o * cin + c) * kernel + k, kernel, cin - c < 64 ? cin - c : 64);
       }
     }
   }

@@ -2,6 +2,7 @@
 #include "arena.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <random>
 #include <vector>
 
@@ -68,6 +69,38 @@ void test_chain() {
   CHECK(plan(buffers) == 2 * 640, "a chain");
 }
 
+// MobileNet v1 0.25's first values, 96 x 96 pixels: by size alone the third layer's output would lie behind all others.
+void test_order() {
+  std::vector<ArenaBuffer> buffers = {
+      {110592, 0, 1, 0}, {73728, 1, 2, 0}, {73728, 2, 3, 0}, {147456, 3, 4, 0}, {36864, 4, 5, 0}};
+  const uint64_t total = plan(buffers);
+  check_plan(buffers, total);
+  CHECK(total == 73728 + 147456, "%llu", static_cast<unsigned long long>(total));
+}
+
+// What networks are like: chains whose sizes shrink and grow, with values that skip some layers.
+void test_graphs() {
+  std::mt19937 random(2);
+  uint64_t worst = 0;
+  for (int round = 0; round < 300; ++round) {
+    std::vector<ArenaBuffer> buffers;
+    const uint32_t length = 5 + random() % 60;
+    uint64_t bytes = 64 * (1 + random() % 2000);
+    for (uint32_t time = 0; time < length; ++time) {
+      const uint32_t skip = random() % 4 ? 1 : 2 + random() % 4;
+      buffers.push_back({bytes, time, time + skip, 0});
+      if (random() % 3 == 0) bytes = 64 * std::max<uint64_t>(1, bytes / 64 * (1 + random() % 6) / 3);
+      bytes = std::min<uint64_t>(bytes, 1 << 20);
+    }
+    const uint64_t total = plan(buffers), bound = lower_bound(buffers);
+    check_plan(buffers, total);
+    worst = std::max(worst, 1000 * total / bound);
+    CHECK(10 * total <= 11 * bound, "round %d: %llu of %llu bytes", round, static_cast<unsigned long long>(total),
+          static_cast<unsigned long long>(bound));
+  }
+  std::printf("worst graph: %.3f of the bound\n", double(worst) / 1000);
+}
+
 void test_smallest_gap() {
   // 640 and 320 bytes are free between longer-lived neighbours; 320 bytes take the smaller gap.
   std::vector<ArenaBuffer> buffers = {{1024, 0, 9, 0}, {640, 0, 3, 0}, {960, 0, 9, 0},
@@ -82,6 +115,8 @@ void test_smallest_gap() {
 int main() {
   test_random_lifetimes();
   test_chain();
+  test_order();
+  test_graphs();
   test_smallest_gap();
   return camfit_test::failures ? 1 : 0;
 }

@@ -43,7 +43,7 @@ void check_refused(std::initializer_list<int> head, size_t zeros, uint32_t rows,
 
 void test_malformed() {
   check_refused({}, 0, 1, 1, "an empty payload");
-  check_refused({0x02, 1, 0}, 4, 4, 4, "coder 2");
+  check_refused({0x03, 1, 0}, 4, 4, 4, "coder 3");
   check_refused({0x40, 0, 0}, 0, 4, 4, "a codebook of 0 entries");
   check_refused({0x40, 0x81, 0x80, 0x04, 0}, 4 * 65537, 4, 4, "a codebook of 65537 entries");
   check_refused({0x40, 0x81, 0x00, 0}, 4, 4, 4, "a long form of a varint");
@@ -60,6 +60,21 @@ void test_malformed() {
   check_refused({0x01, 1, 1, 0, 0, 0, 0, 5, 64, 64}, 4, 4, 4, "a period of more than the columns");
   check_refused({0x68, 2, 0xff, 0xff, 0xff, 0xff, 0x00}, 4, 1, 1, "an ascending codebook beyond the last value");
   check_refused({0x40, 1, 1}, 8, 65536, 65536, "2^32 positions");
+  // Coder 2, dense, codes of 1 x 4.
+  check_refused({0x22, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xc0}, 0, 1, 4, "code 3 of 3 in fixed width");
+  check_refused({0x22, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0x10}, 0, 1, 4, "padding behind codes of fixed width");
+  check_refused({0xa2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0x21, 1, 1, 1, 1}, 4, 1, 4, "an incomplete code in streams");
+  check_refused({0xa2, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x11, 0x01, 1, 1, 1, 1}, 4, 1, 4, "an over-full code");
+  check_refused({0xa2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0x1d, 1, 1, 1, 1}, 4, 1, 4, "a word of 13 bits");
+  check_refused({0xa2, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x21, 0x12, 1, 1, 1, 1}, 4, 1, 4, "a fourth length of 3");
+  check_refused({0xa2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0x11, 1, 1, 1, 2}, 5, 1, 4, "a stream with a byte too many");
+  check_refused({0xa2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0x11, 1, 1, 1, 1, 0, 0, 0, 2}, 0, 1, 4, "padding of a stream");
+  check_refused({0xa2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0x11, 1, 0, 2, 1}, 4, 1, 4, "an empty stream of one code");
+  check_refused({0x02, 1, 1, 0, 0, 0, 0, 1, 0, 255}, 0, 1, 300, "a skip behind the last non-zero");
+  check_refused({0x02, 1, 1, 0, 0, 0, 0, 1, 255, 0}, 0, 1, 255, "a skip of more than the matrix holds");
+  check_refused({0x02, 1, 2, 0, 0, 0, 0, 0, 3, 0}, 0, 1, 4, "a gap to outside the matrix");
+  check_refused({0x02, 1, 1, 0, 0, 0, 0, 1, 0, 1}, 0, 1, 300, "more non-zeros than announced");
+  check_refused({0x22, 0x81, 0x02}, 4 * 257 + 4, 1, 4, "257 values in coder 2");
   Bytes payload;
   CodebookSizes sizes;
   const float value = 1e6f;

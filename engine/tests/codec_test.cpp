@@ -1,4 +1,4 @@
-// The codebook codec: what was encoded comes back; coder 0 against payloads worked out by hand; coder 1 against the
+// The codebook codec: what was encoded comes back; coders 0 and 2 against payloads worked out by hand; coder 1 against the
 // entropy of its source.
 #include "codec_support.h"
 
@@ -75,6 +75,38 @@ void test_by_hand() {
   check(encode(m, simple(true, 2), &sizes) == expected, "Huffman by hand");
   check(sizes.indices == 1 && sizes.codes == 1 && sizes.codebook == 8 && sizes.header == 11, "Huffman, parts");
   check(decode(expected, 2, 8).matrix.index == m.index, "Huffman by hand, decoded");
+}
+
+// Coder 2. Codes 0 1 2 3 0 1 2 3 in 2 bits each, from the lowest on; then 32 codes in Huffman words, a row a stream.
+void test_fast_by_hand() {
+  CodebookSizes sizes;
+  const Matrix fixed{2, 4, {0, 1, 2, 3, 0, 1, 2, 3}, {4, 1, 3, 2}};
+  Bytes head = {0x22, 4};
+  for (const float value : fixed.codebook) put_float(&head, value);
+  Bytes expected = head;
+  expected.insert(expected.end(), {0xe4, 0xe4});
+  check(decode(expected, 2, 4).matrix.index == fixed.index, "fixed width from the lowest bit by hand");
+
+  const Matrix uneven{4, 8, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3},
+                      fixed.codebook};
+  // Lengths 1, 2, 3, 3: words 0, 10, 110, 111. Four lengths of streams, then the streams, first bit lowest:
+  // 00000000, 00000001 0 (the 1 is its bit 7), 01001010 10101, 10110110 11011011 1111111.
+  head[0] = 0xa2;
+  head.insert(head.end(), {0x21, 0x33, 1, 2, 2, 3, 0x00, 0x80, 0x00, 0x52, 0x15, 0x6d, 0xdb, 0x7f});
+  check(decode(head, 4, 8).matrix.index == uneven.index, "Huffman words in streams by hand");
+
+  // Non-zeros at 1, 2 and 300 of one row: gaps 1, 0, a skip of 255, 42. Head, K, n, codebook, skips, gaps, code bits.
+  Matrix sparse{1, 400, std::vector<int32_t>(400, -1), {-1.5f, 2.0f}};
+  sparse.index[1] = sparse.index[300] = 1;
+  sparse.index[2] = 0;
+  Bytes skip = {0x02, 2, 3};
+  for (const float value : sparse.codebook) put_float(&skip, value);
+  skip.insert(skip.end(), {1, 1, 0, 255, 42, 0x05});
+  check(decode(skip, 1, 400).matrix.index == sparse.index, "gaps with a skip by hand");
+  Random random(6);
+  const Matrix large = random_matrix(100, 300, 0.3, 64, true, random);
+  const Bytes payload = encode(large, fast(), &sizes);
+  check((payload[0] & 7) == 2 && payload[0] >> 6 == 3, "of many uneven weights gaps and codes become Huffman words");
 }
 
 // 1/3 is 0x3555 in binary16, 2^-24 is its smallest value, 1 + 2^-11 lies half way and goes to the even 1.
@@ -210,6 +242,7 @@ void test_small_payloads() {
 int main() {
   test_round_trips();
   test_by_hand();
+  test_fast_by_hand();
   test_half();
   test_size();
   test_stored_payloads();

@@ -74,9 +74,9 @@ def test_a_run_beside_others_warns() -> None:
 
 
 def test_resources_are_part_of_the_page() -> None:
-    use = Use("LeNet-5", 1_000_000, 4.5, 9.0, 2_000_000, 110_000, 2_200_000, 100_000, 3_000_000, None)
+    use = Use("LeNet-5", 1_000_000, 4.5, 3.5, 9.0, 2_000_000, 110_000, 2_200_000, 100_000, 3_000_000, None)
     found = Resources((use,), (Code("libcamfit, stripped", 600_000),), ("libncnn was not measured: no strip",))
     page = render(report(row("lenet5", figure("camfit", 0.5), BASE), resources=found))
-    assert "| LeNet-5 | 1,000,000 | 4.50 | 9.00 | 2,000,000 | 110,000 | 100,000 | 1.100 | 3,000,000 |  |" in page
+    assert "| LeNet-5 | 1,000,000 | 4.50 | 3.50 | 9.00 | 2,000,000 | 110,000 | 100,000 | 1.100 | 3,000,000 |  |" in page
     assert "| libcamfit, stripped | 600,000 |" in page
     assert "libncnn was not measured: no strip." in page

@@ -9,15 +9,18 @@ import xxhash
 
 from camfit import _native
 from engine.run import ISAS, MODES, outputs
-from engine.writer import CODEBOOK, RELU, SPARSE, Net, Weight, bits_payload, dense, half, hashed, sign
+from engine.writer import CODEBOOK, RELU, SPARSE, Net, Weight, bits_payload, dense, fast_payload, half, hashed, sign
 
 VARIANTS = list(itertools.product(ISAS, MODES, [1, 2]))
 
 
 def codebook(index: np.ndarray, values: np.ndarray, coder: str = "range") -> Weight:
-    """index: int32 of the weight's shape, -1 where the weight is pruned. coder: one of the encoder's, or `writer`."""
+    """index: int32 of the weight's shape, -1 where the weight is pruned. coder: one of the encoder's, or this folder's
+    `writer` or `fast writer`."""
     if coder == "writer":
         return Weight(CODEBOOK, index.shape, bits_payload(index, values))
+    if coder == "fast writer":
+        return Weight(CODEBOOK, index.shape, fast_payload(index, values))
     payload, _ = _native.encode_codebook(index.reshape(len(index), -1), values.astype(np.float32), coder)
     return Weight(CODEBOOK, index.shape, payload)
 
@@ -52,7 +55,8 @@ def index_values(index: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 def conv_net(weight: Weight, groups: int = 1) -> Net:
     cout, cin_group, _, _ = weight.shape
-    net = Net((9, 7, cin_group * groups), scale=[0.01] * cin_group * groups, shift=[-1.0] * cin_group * groups)
+    channels = cin_group * groups
+    net = Net((9, 7, channels), scale=[0.01] * channels, shift=[-1.0] * channels, version=2)
     net.conv2d(
         weight, stride=(1, 2), pad=(1, 0, 2, 1), groups=groups, activation=RELU, bias=half(np.linspace(-1, 1, cout))
     )
@@ -61,7 +65,7 @@ def conv_net(weight: Weight, groups: int = 1) -> Net:
 
 def linear_net(weight: Weight) -> Net:
     cout, cin = weight.shape
-    net = Net((1, 1, cin), scale=[0.01] * cin, shift=[-1.0] * cin)
+    net = Net((1, 1, cin), scale=[0.01] * cin, shift=[-1.0] * cin, version=2)
     net.linear(weight, scale=dense(np.linspace(0.5, 2, cout)), bias=dense(np.linspace(-1, 1, cout)))
     return net
 
@@ -82,22 +86,24 @@ LINEAR_SHAPES = [(5, 40), (33, 17), (1, 1)]
 
 
 @pytest.mark.parametrize(("shape", "groups"), CONV_SHAPES)
-@pytest.mark.parametrize("coder", ["range", "huffman", "bits", "writer"])
-def test_codebook_conv(shape: tuple[int, ...], groups: int, coder: str) -> None:
+@pytest.mark.parametrize("density", [0.6, 1.0])
+@pytest.mark.parametrize("coder", ["range", "fast", "huffman", "bits", "writer", "fast writer"])
+def test_codebook_conv(shape: tuple[int, ...], groups: int, coder: str, density: float) -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(size=9).astype(np.float32)
-    index = random_index(rng, shape, 9, 0.6)
+    index = random_index(rng, shape, 9, density)
     check_equal(lambda w: conv_net(w, groups), codebook(index, values, coder), index_values(index, values))
 
 
 @pytest.mark.parametrize("shape", LINEAR_SHAPES)
 @pytest.mark.parametrize("density", [0.05, 0.5, 1.0])
-def test_codebook_linear(shape: tuple[int, int], density: float) -> None:
+@pytest.mark.parametrize(("coder", "entries"), [("range", 5), ("fast", 5), ("fast", 40)])
+def test_codebook_linear(shape: tuple[int, int], density: float, coder: str, entries: int) -> None:
     rng = np.random.default_rng(0)
-    values = rng.normal(size=5).astype(np.float32)
-    index = random_index(rng, shape, 5, density)
+    values = rng.normal(size=entries).astype(np.float32)
+    index = random_index(rng, shape, entries, density)
     index[0, 0] = 0
-    check_equal(linear_net, codebook(index, values), index_values(index, values))
+    check_equal(linear_net, codebook(index, values, coder), index_values(index, values))
 
 
 @pytest.mark.parametrize(("shape", "groups"), CONV_SHAPES)

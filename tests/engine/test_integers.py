@@ -5,7 +5,7 @@ import pytest
 
 from camfit import _native
 from engine.run import ISAS, outputs, refusal
-from engine.writer import NONE, RELU, RELU6, Net, Weight, dense, half, integers, level
+from engine.writer import CODEBOOK, NONE, RELU, RELU6, Net, Weight, dense, fast_payload, half, integers, level
 
 VALUES = np.array([[[-3.0], [0.26], [0.24], [100.0]]], np.float32).reshape(1, 4, 1)
 
@@ -103,6 +103,35 @@ def test_no_set_thread_or_mode_changes_a_bit() -> None:
         for threads in (1, 2):
             for mode in ("speed", "memory"):
                 np.testing.assert_array_equal(outputs(data, image, threads, mode, isa), expected)
+
+
+def test_the_fast_coder_changes_no_bit() -> None:
+    """Weights without positions become bytes on their way to the kernels, those of the other coders rows."""
+
+    def recoded(net: Net, coder: str) -> bytes:
+        net.version = 2
+        for weight in (node.weights[0] for node in net.nodes if node.op in (17, 18)):
+            assert weight is not None
+            index, values = _native.decode_codebook(weight.payload, weight.shape[0], int(np.prod(weight.shape[1:])))
+            if coder == "full":  # zeros get a code too
+                values, index = np.append(values, np.float32(0)), np.where(index < 0, len(values), index)
+                weight.payload = fast_payload(index, values)
+            elif coder == "writer":
+                weight.payload = fast_payload(index, values)
+            else:
+                weight.payload, _ = _native.encode_codebook(index, values, coder)
+        return net.encode()
+
+    image = np.random.default_rng(3).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+    expected = outputs(everything(np.random.default_rng(0)), image)
+    for coder in ("range", "fast", "writer", "full"):
+        data = recoded(everything(np.random.default_rng(0)), coder)
+        for isa in ISAS:
+            np.testing.assert_array_equal(outputs(data, image, isa=isa), expected)
+    wrong = Weight(CODEBOOK, (2, 2), fast_payload(np.zeros((2, 2), int), np.array([0.5])))
+    net = small(weight=wrong)
+    net.version = 2
+    assert "a codebook value is 0.5, expected an integer" in refusal(net.encode())
 
 
 def test_an_image_of_bytes_and_the_same_of_floats_give_the_same_bits() -> None:

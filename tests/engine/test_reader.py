@@ -120,7 +120,8 @@ def patched(position: int, replacement: bytes) -> bytes:
     [
         (b"", "FileMalformed: header: not a .camfit file"),
         (b"\x89PNG\r\n\x1a\n" + bytes(100), "FileMalformed: header: not a .camfit file"),
-        (patched(8, b"\2\0"), "FileUnsupported: header: format version 2, this engine reads version 1"),
+        (patched(8, b"\3\0"), "FileUnsupported: header: format version 3, this engine reads 1 to 2"),
+        (patched(8, b"\0\0"), "FileUnsupported: header: format version 0, this engine reads 1 to 2"),
         (patched(10, b"\5\0"), "FileMalformed: header: 5 sections, expected 4"),
         (patched(16, b"NODE"), "FileMalformed: header: section 0 is not INFO"),
         (patched(20, b"\x55"), "FileMalformed: header: section INFO begins at byte 85, expected 84"),
@@ -385,6 +386,17 @@ NAN, INF = float("nan"), float("inf")
 )
 def test_weights_are_finite(weight: Weight, message: str) -> None:
     assert refusal(table_of(weight, used=weight)) == f"FileMalformed: BLOB: weights of node 0 'linear0': {message}"
+
+
+def test_coder_2_came_with_version_2() -> None:
+    net = Net((1, 1, 2), version=2)
+    net.linear(codebook(np.array([[0, 1], [1, 0]], np.int32), np.array([1, 2], F32), "fast writer"))
+    _native.Engine(net.encode())
+    net.version = 1
+    assert refusal(net.encode()) == ("FileMalformed: BLOB: weight 0 has coder 2, which a file of version 1 cannot have")
+    positions, _ = _native.encode_codebook(np.where(np.eye(300) > 0, 0, -1).astype(np.int32), np.ones(1, F32), "fast")
+    weight = Weight(SPARSE, (300, 300), struct.pack("<I", len(positions)) + positions + bytes(4 * 300))
+    assert "weight 0 has coder 2" in refusal(table_of(weight))
 
 
 def test_spare_bits_of_signs_are_zero() -> None:

@@ -99,6 +99,24 @@ def bits_payload(index: np.ndarray, codebook: np.ndarray) -> bytes:
     return head + bytes([16]) + varint(0) + bytes(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8))
 
 
+def fast_payload(index: np.ndarray, codebook: np.ndarray) -> bytes:
+    """A codebook payload of coder 2 in fixed width: a byte for each gap, then the codes, lowest bit first."""
+    flat = index.ravel()
+    places = np.flatnonzero(flat >= 0)
+    full = len(places) == len(flat)
+    head = bytes([2 | full << 5]) + varint(len(codebook)) + (b"" if full else varint(len(places)))
+    head += np.asarray(codebook, "<f4").tobytes()
+    if len(places) == 0:
+        return head
+    gaps: list[int] = []
+    for gap in np.diff(places, prepend=-1) - 1:
+        gaps += [255] * (gap // 255) + [gap % 255]
+    width = (len(codebook) - 1).bit_length()
+    bits = (flat[places][:, None] >> np.arange(width) & 1).astype(np.uint8)
+    codes = np.packbits(bits.ravel(), bitorder="little").tobytes()
+    return head + (codes if full else varint(len(gaps) - len(places)) + bytes(gaps) + codes)
+
+
 def integers(values: np.ndarray) -> Weight:
     """Integers of -127..127 as a codebook of the values that occur; zeros are pruned weights."""
     kept = np.unique(values[values != 0]) if np.any(values) else np.ones(1)
@@ -143,6 +161,7 @@ class Net:
     scale: Sequence[float] = ()
     shift: Sequence[float] = ()
     info: bytes = b"{}"
+    version: int = 1
     nodes: list[Node] = field(default_factory=list)
 
     def add_node(
@@ -260,7 +279,7 @@ class Net:
         table: list[Weight] = []
         nodes = self.node_section(table)
         weights = varint(len(table)) + b"".join(weight.entry() for weight in table)
-        return assemble(self.info, nodes, weights, b"".join(weight.payload for weight in table))
+        return assemble(self.info, nodes, weights, b"".join(weight.payload for weight in table), self.version)
 
 
 def assemble(info: bytes, nodes: bytes, weights: bytes, blob: bytes, version: int = 1) -> bytes:

@@ -14,6 +14,7 @@ from camfit.errors import ModelError
 from camfit.forms import Codebook, Masked, attach
 from camfit.network import INPUT, Add, Network, Node
 from camfit.pack import CODERS, pack
+from camfit.pack.read import read
 from camfit.storage import network_bytes, network_from_bytes
 from methods.chain import chain
 from networks import Allowed, random_network, with_forms
@@ -34,7 +35,7 @@ def section(data: bytes, number: int) -> bytes:
 def test_the_same_network_gives_the_same_bytes(seed: int) -> None:
     network = with_forms(random_network(seed, Allowed(binary=seed % 2 == 0)), seed)
     before = network_bytes(network)
-    for coder, half in (("range", False), ("huffman", True)):
+    for coder, half in (("range", False), ("huffman", True), ("fast", False)):
         first = pack(network, plain(network), info={"b": 1, "a": [2]}, coder=coder, half=half)
         again = pack(
             network_from_bytes(before, "memory").train(),
@@ -158,9 +159,31 @@ def test_it_is_saved_as_one_file(tmp_path: Path) -> None:
     assert path.read_bytes() == packed.data and [entry.name for entry in path.parent.iterdir()] == ["m.camfit"]
 
 
+def version(data: bytes) -> int:
+    return int(struct.unpack_from("<H", data, 8)[0])
+
+
+def coder_of(data: bytes) -> int:
+    return section(data, 3)[0] & 7
+
+
+@pytest.mark.parametrize(("columns", "coder"), [(300, 1), (301, 2)])
+def test_large_networks_get_the_fast_coder(columns: int, coder: int) -> None:
+    """1,250 rows of 300 codes of 4 bits are 1,500,000 decisions; another column is too many."""
+    layer = nn.Linear(columns, 1250)
+    index = torch.randint(16, layer.weight.shape, generator=torch.Generator().manual_seed(0))
+    attach(layer, Codebook(index, 16), torch.linspace(-1, 1, 16))
+    network = chain((columns,), fc=layer)
+    data = pack(network, plain(network)).data
+    assert coder_of(data) == coder and version(data) == (2 if coder == 2 else 1)
+    assert data == pack(network, plain(network), coder="range" if coder == 1 else "fast").data
+    weight = read(data).ops[-1].weights[0]
+    assert weight is not None and torch.equal(weight.values, layer.weight.detach())
+
+
 def test_wrong_arguments_are_named() -> None:
     network = chain((1, 2, 2), relu=nn.ReLU())
-    with pytest.raises(ModelError, match=f"coder 'zip': expected one of {', '.join(CODERS)}"):
+    with pytest.raises(ModelError, match=f"coder 'zip': expected one of auto, {', '.join(CODERS)}"):
         pack(network, plain(network), coder="zip")
     with pytest.raises(ModelError, match="normalisation of 3 channels; the network's input has 1"):
         pack(network, Normalisation((1.0,) * 3, (0.0,) * 3))

@@ -42,7 +42,7 @@ def packed_again(contents: Contents, coder: str, half: bool) -> bytes:
 @pytest.mark.parametrize("seed", range(60))
 def test_what_was_read_packs_to_the_same_bytes(seed: int) -> None:
     network = with_forms(random_network(seed, Allowed(binary=seed % 2 == 0)), seed)
-    for coder, half in (("range", False), ("huffman", True)):
+    for coder, half in (("range", False), ("huffman", True), ("fast", False)):
         data = pack(network, normalisation(network), info={"model": "m"}, coder=coder, half=half).data
         contents = read(data)
         assert packed_again(contents, coder, half) == data

@@ -23,12 +23,10 @@ void int8_panels(const Window& window, const int8_t* weights, int8_t* values) {
     const PanelPlace place = panel_place(window.out.channels, window.groups, p);
     for (int lane = 0; lane < place.count; ++lane) {
       const int8_t* row = weights + size_t(place.first + lane) * size_t(cin) * size_t(taps);
-      for (int tap = 0; tap < taps; ++tap) {
-        const int ky = tap / window.kernel_w, kx = tap % window.kernel_w;
-        for (int c = 0; c < cin; ++c) {
-          const int run = runs.of_row == 1 ? 0 : kx, byte = runs.of_row == 1 ? kx * cin + c : c;
-          const size_t quad = (size_t(ky) * runs.of_row + run) * runs.quads() + byte / kQuad;
-          values[(quad * kPanel + lane) * kQuad + byte % kQuad] = *row++;
+      int8_t* to = values + lane * kQuad;
+      for (int run = 0; run < window.kernel_h * runs.of_row; ++run, row += runs.bytes) {
+        for (int k = 0; k < runs.bytes; k += kQuad, to += kPanel * kQuad) {
+          std::memcpy(to, row + k, k + kQuad <= runs.bytes ? size_t(kQuad) : size_t(runs.bytes - k));
         }
       }
     }

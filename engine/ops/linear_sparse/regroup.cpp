@@ -8,7 +8,7 @@ namespace {
 int ceil_of(int a, int b) { return (a + b - 1) / b; }
 
 // The entries of a row in a block of columns, one past the other: advances `e`.
-bool in_block(const SparseMatrix& m, int row, uint32_t block_end, size_t e) {
+bool in_block(const SparseMatrix& m, int row, uint64_t block_end, size_t e) {
   return e < m.rows.row_begin[row + 1] && column_of(m.rows, e) < block_end;
 }
 
@@ -84,32 +84,39 @@ void fill_chunks(const SparseMatrix& m, const uint32_t* begin, uint16_t* column,
       const uint32_t* range = begin + size_t(block) * m.height + row;
       for (size_t i = 4 * size_t(range[0]); i < 4 * size_t(range[1]); ++i) column[i] = kChunkColumns;
       for (size_t i = range[0]; i < range[1]; ++i) code[i] = 0;
-      uint32_t place[256], next = range[0];  // of each code's next entry; of the next chunk
-      uint16_t count[256] = {};
+      uint32_t place[256] = {}, next = range[0];  // of each code's next entry, 4n at its chunk's end; of the next chunk
       for (; in_block(m, row, uint32_t(block + 1) * kChunkColumns, e); ++e) {
         const uint16_t of = m.rows.code[e];
-        if (count[of]++ % 4 == 0) {
-          place[of] = 4 * next;
-          code[next++] = uint8_t(of);
-        }
-        column[place[of]++] = uint16_t(column_of(m.rows, e) - uint32_t(block) * kChunkColumns);
+        const bool full = place[of] % 4 == 0;
+        const uint32_t at = full ? 4 * next : place[of];
+        if (full) code[next++] = uint8_t(of);
+        column[at] = uint16_t(column_of(m.rows, e) - uint32_t(block) * kChunkColumns);
+        place[of] = at + 1;
       }
     }
   }
 }
 
 uint64_t count_blocks(const SparseMatrix& m, uint32_t* begin) {
+  constexpr uint32_t kWords = 64, kAtOnce = 64 * kWords;  // columns that are looked at together
   uint64_t entries = 0;
-  if (begin) std::memset(begin, 0, size_t(ceil_of(m.height, kBlockRows) + 1) * sizeof *begin);
-  visit_blocks(m, [&](int block, uint32_t, const uint32_t*) {
-    ++entries;
-    if (begin) begin[block + 1] = uint32_t(entries);
-  });
-  if (begin) {
-    for (int block = 0; block < ceil_of(m.height, kBlockRows); ++block) {  // blocks without entries
-      if (begin[block + 1] < begin[block]) begin[block + 1] = begin[block];
+  for (int first = 0; first < m.height; first += kBlockRows) {
+    if (begin) begin[first / kBlockRows] = uint32_t(entries);
+    const int lanes = m.height - first < kBlockRows ? m.height - first : kBlockRows;
+    uint32_t at[kBlockRows];
+    for (int lane = 0; lane < lanes; ++lane) at[lane] = m.rows.row_begin[first + lane];
+    for (uint32_t column = 0; column < uint32_t(m.width); column += kAtOnce) {
+      uint64_t seen[kWords] = {};
+      for (int lane = 0; lane < lanes; ++lane) {
+        for (; in_block(m, first + lane, uint64_t(column) + kAtOnce, at[lane]); ++at[lane]) {
+          const uint32_t bit = column_of(m.rows, at[lane]) - column;
+          entries += ~seen[bit / 64] >> bit % 64 & 1;
+          seen[bit / 64] |= uint64_t(1) << bit % 64;
+        }
+      }
     }
   }
+  if (begin) begin[ceil_of(m.height, kBlockRows)] = uint32_t(entries);
   return entries;
 }
 

@@ -4,6 +4,7 @@
 #include "encode_parts.h"
 #include "huffman.h"
 #include "payload.h"
+#include "streams.h"
 
 namespace camfit {
 namespace codec {
@@ -41,6 +42,8 @@ void write(const EncodeInput& input, const float* codebook, const CodebookEncode
   if (options.coder == kHuffman) {
     mode = options.huffman ? kHuffmanCoded : kFixedWidth;
     huffman_encode(input, options, out, sizes);
+  } else if (options.coder == kFast) {
+    mode = fast_encode(input, out, sizes);
   } else {
     // The models look at the values as the reader will see them.
     std::vector<float> stored(codebook, codebook + input.entries);
@@ -62,7 +65,7 @@ const char* codebook_encode(uint32_t rows, uint32_t columns, const int32_t* inde
   const uint64_t positions = input.positions();
   if (positions > 0xffffffffu) return "the matrix has 2^32 positions or more";
   if (entries < 1 || entries > kMaxEntries) return "the codebook size is not 1 to 65536";
-  if (options.coder != kHuffman && options.coder != kRange) return "the coder is not 0 or 1";
+  if (options.coder < kHuffman || options.coder > kFast) return "the coder is not 0, 1 or 2";
   if (options.gap_bits < 1 || options.gap_bits > kMaxGapBits) return "gap_bits is not 1 to 16";
   for (uint64_t i = 0; i < positions; ++i) {
     if (index[i] < -1 || index[i] >= static_cast<int64_t>(entries)) return "an index is not -1 to codebook size - 1";
@@ -72,7 +75,9 @@ const char* codebook_encode(uint32_t rows, uint32_t columns, const int32_t* inde
     uint16_t half;
     if (!float_to_half(codebook[k], &half)) return "a codebook value does not fit binary16";
   }
-  write(input, codebook, options, options.coder == kRange, out, sizes);
+  CodebookEncodeOptions chosen = options;
+  if (options.coder == kFast && entries > kMostSymbols) chosen.coder = kRange;
+  write(input, codebook, chosen, options.coder != kHuffman, out, sizes);
   if (options.coder == kHuffman || input.nonzeros > kFewNonzeros) return nullptr;
   for (const bool huffman : {false, true}) {
     CodebookEncodeOptions simple = options;

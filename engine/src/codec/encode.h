@@ -7,7 +7,8 @@ namespace camfit {
 
 struct CodebookEncodeOptions {
   int coder = 1;               // 0: gaps and codes as Deep Compression stores them; 1: context-modelled range coder,
-                               // or coder 0 where that is smaller (a handful of weights)
+                               // or coder 0 where that is smaller (a handful of weights); 2: two strings of bytes,
+                               // which decode fastest, or the same as 1 where the codebook has over 256 values
   uint32_t gap_bits = 5;       // coder 0: width of a relative index, 1..16 (the paper: 8 for conv, 5 for fc)
   bool huffman = true;         // coder 0: Huffman codes, else plain bit fields
   bool fast = false;           // coder 1: the modes that decode fastest, a few per cent larger

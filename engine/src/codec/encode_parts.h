@@ -1,4 +1,4 @@
-// What the two coders' writers share.
+// What the coders' writers share.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -42,11 +42,12 @@ bool put_values(const float* codebook, uint32_t entries, bool half, bool may_be_
 
 void put_varint(std::vector<uint8_t>* out, uint32_t value);
 
-// Each appends the coder's own part of the payload and says what positions and codes take of it. range_encode returns
-// the coder's two bits of the head byte.
+// Each appends the coder's own part of the payload and says what positions and codes take of it. range_encode
+// and fast_encode return the coder's two bits of the head byte.
 void huffman_encode(const EncodeInput& input, const CodebookEncodeOptions& options, std::vector<uint8_t>* out,
                     CodebookSizes* sizes);
 uint8_t range_encode(const EncodeInput& input, const CodebookEncodeOptions& options, const float* codebook,
                      std::vector<uint8_t>* out, CodebookSizes* sizes);
+uint8_t fast_encode(const EncodeInput& input, std::vector<uint8_t>* out, CodebookSizes* sizes);
 
 }  // namespace camfit::codec

@@ -34,7 +34,7 @@ const char* read_payload(const uint8_t* data, size_t size, uint32_t rows, uint32
   p.half = head & kHalfFlag;
   p.dense = head & kDenseFlag;
   p.mode = head >> kModeShift;
-  if (p.coder != kHuffman && p.coder != kRange) return "codebook payload: unknown coder";
+  if (p.coder > kFast) return "codebook payload: unknown coder";
   if (!p.body.varint(&p.entries)) return "codebook payload: bad codebook size";
   if (p.entries < 1 || p.entries > kMaxEntries) return "codebook payload: codebook size is not 1 to 65536";
   p.nonzeros = static_cast<uint32_t>(positions);
@@ -57,8 +57,12 @@ const char* codebook_read_head(const uint8_t* data, size_t size, uint32_t rows, 
   if (wrong) return wrong;
   head->entries = payload.entries;
   head->nonzeros = payload.nonzeros;
-  return payload.coder == codec::kHuffman ? codec::huffman_scratch(payload, &head->scratch_bytes)
-                                          : codec::range_scratch(payload, &head->scratch_bytes);
+  head->bytes = payload.coder == codec::kFast && payload.dense;
+  switch (payload.coder) {
+    case codec::kHuffman: return codec::huffman_scratch(payload, &head->scratch_bytes);
+    case codec::kRange: return codec::range_scratch(payload, &head->scratch_bytes);
+    default: return codec::fast_scratch(payload, &head->scratch_bytes);
+  }
 }
 
 const char* codebook_decode(const uint8_t* data, size_t size, uint32_t rows, uint32_t columns,
@@ -68,7 +72,22 @@ const char* codebook_decode(const uint8_t* data, size_t size, uint32_t rows, uin
   if (wrong) return wrong;
   const uint8_t* codebook = payload.codebook;
   codec::read_values(&codebook, data + size, payload.entries, payload.half, payload.ascending, out.codebook);
-  return payload.coder == codec::kHuffman ? codec::huffman_decode(payload, out) : codec::range_decode(payload, out);
+  switch (payload.coder) {
+    case codec::kHuffman: return codec::huffman_decode(payload, out);
+    case codec::kRange: return codec::range_decode(payload, out);
+    default: return codec::fast_decode(payload, out);
+  }
+}
+
+const char* codebook_decode_bytes(const uint8_t* data, size_t size, uint32_t rows, uint32_t columns, float* values,
+                                  uint8_t* code) {
+  codec::Payload payload;
+  const char* wrong = codec::read_payload(data, size, rows, columns, &payload);
+  if (wrong) return wrong;
+  if (payload.coder != codec::kFast || !payload.dense) return "codebook payload: not bytes";
+  const uint8_t* codebook = payload.codebook;
+  codec::read_values(&codebook, data + size, payload.entries, payload.half, payload.ascending, values);
+  return codec::fast_decode_bytes(payload, code);
 }
 
 }  // namespace camfit

@@ -8,7 +8,7 @@
 
 namespace camfit::codec {
 
-enum Coder : uint8_t { kHuffman = 0, kRange = 1 };
+enum Coder : uint8_t { kHuffman = 0, kRange = 1, kFast = 2 };
 
 constexpr uint8_t kCoderMask = 0x07;
 constexpr uint8_t kAscendingFlag = 0x08;  // the codebook is in ascending order and stored by differences
@@ -52,6 +52,9 @@ const char* huffman_scratch(const Payload& payload, size_t* bytes);
 const char* huffman_decode(const Payload& payload, const CodebookMatrix& out);
 const char* range_scratch(const Payload& payload, size_t* bytes);
 const char* range_decode(const Payload& payload, const CodebookMatrix& out);
+const char* fast_scratch(const Payload& payload, size_t* bytes);
+const char* fast_decode(const Payload& payload, const CodebookMatrix& out);
+const char* fast_decode_bytes(const Payload& payload, uint8_t* codes);  // of a dense payload
 
 // Writes row_begin of a matrix whose columns come as flat positions in increasing order.
 class RowFiller {

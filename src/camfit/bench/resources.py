@@ -14,19 +14,15 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import torch
-from torch import nn
 
 from camfit import _native
-from camfit.bench import footprint
+from camfit.bench import footprint, ten_megabytes
 from camfit.bench.interleave import interleave
 from camfit.bench.live import live_bytes
 from camfit.bench.peers import BASELINE, Peer
-from camfit.bench.subjects import SEED, Entry, Subject
+from camfit.bench.subjects import Entry, Subject
 from camfit.data import Normalisation
 from camfit.errors import CamfitError
-from camfit.forms import Codebook, attach
-from camfit.network import Network, Node
 from camfit.pack import pack
 from camfit.pack.onnx import to_onnx
 from camfit.pack.read import read
@@ -41,6 +37,7 @@ class Use(msgspec.Struct, frozen=True):
     Attributes:
         file_bytes: of the packed file.
         load_ms: from the bytes of the file to an engine.
+        memory_load_ms: the same in mode ``memory``.
         peer_load_ms: from the bytes of the ONNX model to a session of ONNX Runtime; None where it was not timed.
         weights_bytes, arena_bytes, total_bytes: that the engine holds.
         live_bytes: of the values that must be alive together.
@@ -51,6 +48,7 @@ class Use(msgspec.Struct, frozen=True):
     title: str
     file_bytes: int
     load_ms: float
+    memory_load_ms: float
     peer_load_ms: float | None
     weights_bytes: int
     arena_bytes: int
@@ -76,7 +74,7 @@ class Resources(msgspec.Struct, frozen=True):
 
 
 def measure(subjects: Sequence[Subject], peers: Sequence[Peer], progress: Callable[[str], None]) -> Resources:
-    """The files of these subjects and two of 10 MB, and the size of the code."""
+    """The files of these subjects and one of 10 MB for each kind of weights, and the size of the code."""
     with_peer = any(peer.name == BASELINE[0].name for peer in peers)
     uses = [_use(title, entry, with_peer, progress) for title, entry in _entries(subjects)]
     code, notes = _code(peers)
@@ -88,38 +86,13 @@ def _entries(subjects: Sequence[Subject]) -> Iterator[tuple[str, Entry]]:
         for entry in subject.build():
             if entry.kind == "camfit":
                 yield f"{subject.title}, {entry.name}" if entry.name else subject.title, entry
-    for title, network in (("10 MB of convolutions, float32", _large()), ("10 MB of 5-bit codes", _large_shared())):
-        yield title, Entry("camfit", "", network, torch.zeros(1, *network.input_shape))
-
-
-@torch.no_grad()
-def _large() -> Network:
-    """Four 3×3 convolutions of 256 channels and one 1×1 to 550."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
-        layers: dict[str, nn.Module] = {f"conv{n}": nn.Conv2d(256, 256, 3, padding=1) for n in range(4)}
-        layers["last"] = nn.Conv2d(256, 550, 1)
-    nodes, before = [], "input"
-    for name in layers:
-        nodes.append(Node(name, name, (before,)))
-        before = name
-    return Network(tuple(nodes), layers, (256, 14, 14)).eval()
-
-
-@torch.no_grad()
-def _large_shared() -> Network:
-    """A linear layer of 4096 × 3900 weights, each one of 32 values, all equally likely: the coder's hardest work."""
-    layer = nn.Linear(4096, 3900)
-    index = torch.randint(32, layer.weight.shape, generator=torch.Generator().manual_seed(SEED))
-    attach(layer, Codebook(index, 32), torch.linspace(-0.05, 0.05, 32))
-    nodes = (Node("flat", "flat", ("input",)), Node("fc", "fc", ("flat",)))
-    return Network(nodes, {"flat": nn.Flatten(), "fc": layer}, (4096, 1, 1)).eval()
+    yield from ten_megabytes.entries()
 
 
 def _use(title: str, entry: Entry, with_peer: bool, progress: Callable[[str], None]) -> Use:
     channels = entry.network.input_shape[0]
     data = pack(entry.network, Normalisation((1.0,) * channels, (0.0,) * channels)).data
-    loads: list[Callable[[], object]] = [partial(_native.Engine, data)]
+    loads: list[Callable[[], object]] = [partial(_native.Engine, data, 1, mode) for mode in ("speed", "memory")]
     model = b""
     if with_peer and entry.rounded_from is None:
         model = _model(entry)
@@ -131,7 +104,8 @@ def _use(title: str, entry: Entry, with_peer: bool, progress: Callable[[str], No
         title=title,
         file_bytes=len(data),
         load_ms=medians[0],
-        peer_load_ms=medians[1] if model else None,
+        memory_load_ms=medians[1],
+        peer_load_ms=medians[2] if model else None,
         weights_bytes=memory["weights_bytes"],
         arena_bytes=memory["arena_bytes"],
         total_bytes=memory["total_bytes"],
@@ -176,7 +150,12 @@ def _code(peers: Sequence[Peer]) -> tuple[list[Code], list[str]]:
         code.append(Code("libcamfit, stripped", library))
     else:
         notes.append(f"libcamfit was not measured: {library}")
-    code.append(Code("camfit's Python extension, engine and coders inside", Path(str(_native.__file__)).stat().st_size))
+    extension = Path(str(_native.__file__))
+    code.append(Code("camfit's Python extension, engine and coders inside", extension.stat().st_size))
+    with tempfile.TemporaryDirectory() as folder:
+        stripped = Path(folder) / "stripped.so"
+        if (strip := shutil.which("strip")) and subprocess.run([strip, "-o", stripped, extension]).returncode == 0:
+            code.append(Code("the same, stripped", stripped.stat().st_size))
     for package in dict.fromkeys(peer.packages[0] for peer in peers):
         if size := _package(package):
             code.append(Code(f"{package}, the package's libraries", size))

@@ -8,7 +8,7 @@ from camfit.bench.page import milliseconds, table
 from camfit.bench.resources import Resources, Use
 
 _HEAD = (
-    *("file", "bytes", "loads in ms", "ONNX Runtime", "weights", "arena", "live", "arena / live"),
+    *("file", "bytes", "loads in ms", "mode memory", "ONNX Runtime", "weights", "arena", "live", "arena / live"),
     *("process grows by", "ONNX Runtime"),
 )
 
@@ -18,7 +18,8 @@ def lines(found: Resources) -> Iterator[str]:
     yield "## Load time, memory, code"
     yield ""
     yield (
-        "One thread, mode `speed`. *Loads*: from the bytes of a file to an engine ready to run, median. *Weights* and "
+        "One thread, mode `speed`. *Loads*: from the bytes of a file to an engine ready to run, median; beside it the "
+        "same in mode `memory`. *Weights* and "
         "*arena*: bytes that the engine holds. *Live*: the values that must be alive together at some op, which no "
         "plan of the arena can go below. *Process grows*: largest "
         "resident memory while a process that has just imported the runtime reads the file, loads it and runs once, "
@@ -39,6 +40,7 @@ def _cells(use: Use) -> list[str]:
         use.title,
         f"{use.file_bytes:,}",
         milliseconds(use.load_ms),
+        milliseconds(use.memory_load_ms),
         "" if use.peer_load_ms is None else milliseconds(use.peer_load_ms),
         f"{use.weights_bytes:,}",
         f"{use.arena_bytes:,}",

@@ -14,7 +14,9 @@ from camfit.pack.lower import Weight
 
 DENSE, HALF, CODEBOOK, HASHED, SIGN, SPARSE = range(6)
 FORM_NAMES = ("dense", "half", "codebook", "hashed", "sign", "sparse")
-CODERS = ("bits", "huffman", "range")
+CODERS = ("bits", "huffman", "fast", "range")
+
+_FAST = 2  # the number of the coder "fast"
 
 # A sparse weight stores positions and values; a dense one values alone. Below this density positions are tried.
 _SPARSE_BELOW = 0.95
@@ -29,12 +31,36 @@ class Payload:
     data: bytes
     parts: dict[str, int]
 
+    @property
+    def version(self) -> int:
+        """The first version of the format that has this payload."""
+        head = {CODEBOOK: 0, SPARSE: 4}.get(self.form)
+        return 2 if head is not None and self.data[head] & 7 == _FAST else 1
+
+
+def decisions(weight: Weight) -> int:
+    """How many binary decisions the coder ``range`` takes for a weight, about: one for each position of a pruned one,
+    and one for each bit of a code. Load time goes with it."""
+    if weight.role != "weight" or isinstance(weight.form, Hashed | Sign):
+        return 0
+    size, kept = weight.values.numel(), int(weight.values.count_nonzero())
+    values = 1
+    if isinstance(weight.form, Codebook):
+        assert weight.stored is not None
+        index = weight.form.index[weight.form.index >= 0]
+        used = torch.bincount(index.long(), minlength=weight.form.entries) > 0
+        kept, values = index.numel(), weight.stored[used].unique().numel()
+    elif isinstance(weight.form, Integer):
+        kept = size if weight.form.mask is None else kept
+        values = int((torch.bincount(weight.values.long().flatten() + weight.form.limit) > 0).sum())
+    return kept * max(values - 1, 0).bit_length() + (size if kept < size else 0)
+
 
 def encode(weight: Weight, *, coder: str, half: bool) -> Payload:
     """Writes a weight in the form it lives in.
 
     Args:
-        coder: entropy coder of codebook and sparse weights, ``range`` or ``huffman``.
+        coder: entropy coder of codebook and sparse weights, one of ``CODERS``.
         half: store biases, scales and codebook values as binary16 (rounded to nearest).
     """
     shape = tuple(weight.values.shape)

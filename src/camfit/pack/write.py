@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from camfit.pack.encode import Payload
 
 MAGIC = b"\x89camfit\n"
-VERSION = 1
 OPS = {
     "conv2d": 1,
     "linear": 2,
@@ -72,7 +71,10 @@ def file_bytes(
     payloads: list[Payload],
     info: dict[str, object],
 ) -> bytes:
-    """The whole file. ``input_shape`` is (height, width, channels); normalised = raw·scale + shift per channel."""
+    """The whole file. ``input_shape`` is (height, width, channels); normalised = raw·scale + shift per channel.
+
+    Its version is the first that has all of its payloads, so that older engines read what they can.
+    """
     normalisation = b"".join(struct.pack("<ff", a, b) for a, b in zip(scale, shift, strict=True))
     # In pieces, which are joined once: a network's weights may take a good part of the memory.
     sections = (
@@ -83,7 +85,7 @@ def file_bytes(
     )
     offset = len(MAGIC) + 2 + 2 + 4 + 16 * len(sections) + 4
     total = offset + sum(len(piece) for _, pieces in sections for piece in pieces)
-    head = MAGIC + struct.pack("<HHI", VERSION, len(sections), total)
+    head = MAGIC + struct.pack("<HHI", max((p.version for p in payloads), default=1), len(sections), total)
     for tag, pieces in sections:
         crc = 0
         for piece in pieces:
