@@ -73,4 +73,4 @@ def test_the_ladder_ends_where_factors_have_the_layers_weights() -> None:
     cp = Cp(conv(PLAIN, 32, 64))
     most = 32 * 64 * 9 // (32 + 64 + 3 + 3)
     assert cp.ladder[-1] == (most,) and len(cp.ladder) == 8
-    assert cp.ladder[3] == (round(most / 2),)
+    assert cp.ladder[3] == (most // 2,)

@@ -29,7 +29,7 @@ from camfit.methods.pruning.factorisation.decomposition import (
 from camfit.methods.pruning.factorisation.spectrum import principal
 from camfit.methods.pruning.factorisation.vbmf import vbmf_rank
 
-_SWEEPS = 200
+SWEEPS = 200
 _RUNGS = 8
 _RIDGE = 1e-8
 _GAIN = 1e-3  # of what is still lost, in ten sweeps: less is not worth more of them
@@ -44,19 +44,21 @@ class Cp(Decomposition):
     Args:
         layer: a convolution of one group.
         seed: of the start's random components, beyond those that the channels' singular vectors give.
+        sweeps: of alternating least squares, at most.
     """
 
     name = "cp"
     parts = ("rank",)
 
-    def __init__(self, layer: nn.Conv2d, seed: int = 0) -> None:
+    def __init__(self, layer: nn.Conv2d, seed: int = 0, sweeps: int = SWEEPS) -> None:
         self.layer = layer
         self.weight = weight_of(layer).detach().double().cpu()
         self.outputs, self.inputs, self.rows, self.columns = self.weight.shape
         self.seed = seed
+        self.sweeps = sweeps
         self.largest = (self.rows * self.columns * min(self.inputs, self.outputs),)
         most = self.weight.numel() // sum(self.weight.shape)
-        steps = {max(1, round(most * step / _RUNGS)) for step in range(1, _RUNGS + 1)}
+        steps = {max(1, most * step // _RUNGS) for step in range(1, _RUNGS + 1)}
         self.ladder = tuple((rank,) for rank in sorted(steps))
         self.found: dict[int, tuple[list[Tensor], float]] = {}
 
@@ -91,14 +93,14 @@ class Cp(Decomposition):
     def _fit(self, rank: int) -> tuple[list[Tensor], float]:
         """Factors of outputs, inputs, rows and columns [size, rank], and the share of the squared norm they keep."""
         if rank not in self.found:
-            self.found[rank] = alternate(self.weight, rank, self.seed)
+            self.found[rank] = alternate(self.weight, rank, self.seed, self.sweeps)
         return self.found[rank]
 
 
-def alternate(weight: Tensor, rank: int, seed: int) -> tuple[list[Tensor], float]:
+def alternate(weight: Tensor, rank: int, seed: int, sweeps: int = SWEEPS) -> tuple[list[Tensor], float]:
     """Factors [size, rank] of a tensor of four modes by alternating least squares, and the share of the norm they keep.
 
-    The four parts of a component are equally long. At least one sweep; ten that gain nothing end it.
+    The four parts of a component are equally long. Ten sweeps that gain next to nothing are the last.
     """
     total = float(weight.square().sum())
     if total == 0:
@@ -106,7 +108,7 @@ def alternate(weight: Tensor, rank: int, seed: int) -> tuple[list[Tensor], float
     factors = _start(weight, rank, seed)
     grams = [factor.T @ factor for factor in factors]
     before = 0.0
-    for sweep in range(1, _SWEEPS + 1):
+    for sweep in range(1, sweeps + 1):
         out = torch.einsum("oiyx,ir,yr,xr->or", weight, *factors[1:])
         factors[0], grams[0] = _solved(out, grams, 0)
         # The product with the outputs, shared by the three modes that follow: [inputs, rows, columns, rank].
