@@ -15,7 +15,6 @@ from torch import nn
 from camfit.cost import macs, weights
 from camfit.errors import BudgetError, RecipeError
 from camfit.method import Calibration, Entry
-from camfit.methods.precision.calibration import batches
 from camfit.methods.pruning.factorisation.cp import Cp
 from camfit.methods.pruning.factorisation.decomposition import (
     Costs,
@@ -124,7 +123,7 @@ class LowRank:
             notes[path] = {"decomposition": subject.decomposition.name, **numbers, "energy kept": energy}
         chains = {path: chains[path] for path in layers if path in chains}  # in the order of execution
         if self.reconstruct and chains:
-            refit(network, chains, next(batches(network, calibration.inputs, 1 << 25)), calibration.seed)
+            refit(network, chains, calibration.inputs, calibration.seed)
         reason = (
             f"factorise {len(chains)} of {len(layers)} layers, {self.convolution} for convolutions: "
             f"{spared:,} of {sum(macs(network).values()):,} multiply-accumulates less"

@@ -8,6 +8,7 @@ a linear system for every decomposition.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -18,6 +19,8 @@ from camfit.layers import pair
 from camfit.methods.pruning.factorisation.decomposition import Factors
 from camfit.network import INPUT, Network
 
+# Images looked at, and the numbers that the largest value of all of them may have: values of both networks are held.
+_IMAGES, _NUMBERS = 1024, 1 << 25
 # Equations a layer, drawn from all places of its output in all images.
 _EQUATIONS = 20_000
 # Of the mean squared input: how strongly the factor is held where it is. Few images say little about many weights.
@@ -31,10 +34,12 @@ def refit(network: Network, chains: Mapping[str, Factors], inputs: Tensor, seed:
     Args:
         network: the original; stays as it is.
         chains: factors by layer. Layers called more than once are left as they are.
-        inputs: calibration images [N, ...].
+        inputs: calibration images [N, ...]; the first 1024, or as many as 128 MB hold at the largest value.
         seed: of the places drawn.
     """
     generator = torch.Generator().manual_seed(seed)
+    largest = max(math.prod(shape) for shape in network.shapes().values())
+    inputs = inputs[: max(1, min(_IMAGES, _NUMBERS // largest))]
     last = {name: number for number, node in enumerate(network.nodes) for name in node.inputs}
     exact, cheap = {INPUT: inputs}, {INPUT: inputs}
     for number, node in enumerate(network.nodes):
