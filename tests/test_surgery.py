@@ -13,7 +13,7 @@ from camfit.forms import Codebook, Form, Hashed, Integer, Masked, Sign, attach, 
 from camfit.graph import Graph
 from camfit.layers import BinaryConv2d, BinaryLinear, Quantize
 from camfit.network import INPUT, Add, Network, Node
-from camfit.plan import Append, Constrain, Edit, Insert, KeepChannels, Plan, Remove, Replace, SetValues
+from camfit.plan import Append, Constrain, Edit, Factorise, Insert, KeepChannels, Plan, Remove, Replace, SetValues
 from camfit.storage import network_bytes
 from camfit.surgery import apply, check, masked
 from networks import Allowed, inputs, networks, quantized, random_network, with_forms
@@ -445,6 +445,60 @@ def test_the_last_layer_can_go_when_the_output_keeps_its_shape() -> None:
     with_softmax = network.with_nodes(nodes, {"softmax": nn.Softmax(1)})
     x = inputs(network, 2)
     torch.testing.assert_close(apply(with_softmax, plan(Remove("softmax")))(x), network(x))
+
+
+def test_a_chain_takes_a_layers_place_at_every_call() -> None:
+    nodes = (Node("conv", "conv", (INPUT,)), Node("relu", "relu", ("conv",)), Node("conv@2", "conv", ("relu",)),
+             Node("add", "add", ("conv", "conv@2")))  # fmt: skip
+    network = Network(nodes, {"conv": nn.Conv2d(2, 2, 1), "relu": nn.ReLU(), "add": Add()}, (2, 3, 3)).eval()
+    down, up = nn.Conv2d(2, 1, 1), nn.Conv2d(1, 2, 1)
+    done = apply(network, plan(Factorise("conv", (("down", down), ("up", up)))))
+    assert done.layer_paths() == ("conv.down", "conv.up", "relu", "add")
+    assert [node.name for node in done.calls("conv.up")] == ["conv.up", "conv.up@2"]
+    assert done.layer("conv.up") is not up and not done.training
+    x = inputs(network, 0)
+    first = up(down(x))
+    torch.testing.assert_close(done(x), first + up(down(first.relu())))
+    again = apply(done, plan(Factorise("conv.up", (("a", up), ("b", nn.ReLU())))))
+    assert again.layer_paths() == ("conv.down", "conv.up.a", "conv.up.b", "relu", "add")
+
+
+def test_the_last_layer_may_become_a_chain() -> None:
+    network = small()
+    chain = (("down", nn.Linear(12, 1)), ("up", nn.Linear(1, 2)))
+    done = apply(network, plan(Factorise("fc", chain)))
+    x = inputs(network, 0)
+    before = network.values(x)["flatten"]
+    torch.testing.assert_close(done(x), chain[1][1](chain[0][1](before)))
+
+
+@pytest.mark.parametrize(
+    ("edits", "why"),
+    [
+        ((Factorise("fc", ()),), "it names no factors"),
+        ((Factorise("fc", (("a", nn.Linear(11, 2)),)),), "the new layer has 11 input channels, the old one 12"),
+        ((Factorise("fc", (("a", nn.Linear(12, 3)),)),), "the new layer has 3 output channels, the old one 2"),
+        ((Factorise("fc", (("a", nn.Linear(12, 1)), ("b", nn.Linear(4, 2)))),), "the network does not run"),
+        ((Factorise("fc", (("a", nn.Linear(12, 1)), ("a", nn.Linear(1, 2)))),), "the factors are called 'a', 'a'"),
+        ((Factorise("fc", (("a.b", nn.Linear(12, 2)),)),), "expected different names without dots"),
+        ((Factorise("fc", (("a", nn.Linear(12, 1)), ("b", nn.Sigmoid()))),), "layer of type Sigmoid: camfit knows"),
+        (
+            (Factorise("fc", (("a", nn.Linear(12, 2)),)), SetValues("fc.bias", torch.ones(2))),
+            "(after edit 1: factorise",
+        ),
+        (
+            (Constrain("fc", Sign()), Factorise("fc", (("a", nn.Linear(12, 2)),))),
+            "it would discard the form sign (test)",
+        ),
+    ],
+)
+def test_a_chain_that_does_not_fit_is_refused(edits: tuple[Edit, ...], why: str) -> None:
+    assert why in refused(small(), plan(*edits))
+
+
+def test_a_layer_of_two_inputs_becomes_no_chain() -> None:
+    network = Network((Node("add", "add", (INPUT, INPUT)),), {"add": Add()}, (2, 3, 3))
+    assert "the layer has 2 inputs; expected one" in refused(network, plan(Factorise("add", (("a", nn.ReLU()),))))
 
 
 def test_an_empty_plan_gives_an_equal_network_that_shares_nothing() -> None:

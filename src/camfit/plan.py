@@ -51,6 +51,21 @@ class Replace:
 
 
 @dataclass(frozen=True, eq=False)
+class Factorise:
+    """Put a chain of one-input layers in the place of one, at each of its calls.
+
+    ``factors`` are (name, layer) in order of execution; their paths are ``layer.name``. The first has the old layer's
+    input channels, the last its output channels. They take over no values, and no form of a weight.
+    """
+
+    layer: str
+    factors: tuple[tuple[str, nn.Module], ...]
+
+    def __str__(self) -> str:
+        return f"factorise {self.layer!r} into {', '.join(f'{name} {_named(layer)}' for name, layer in self.factors)}"
+
+
+@dataclass(frozen=True, eq=False)
 class Insert:
     """Put a new one-input layer, called ``name``, before the layer ``before``."""
 
@@ -100,7 +115,7 @@ def _named(layer: nn.Module) -> str:
     return f"{type(layer).__name__.removeprefix('Parametrized')}({layer.extra_repr()})"
 
 
-Edit = KeepChannels | Constrain | Replace | Insert | Append | Remove | SetValues
+Edit = KeepChannels | Constrain | Replace | Factorise | Insert | Append | Remove | SetValues
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,7 @@ from camfit.errors import CamfitError, RunError
 from camfit.forms import FORMS, Codebook, Form, Hashed, Integer, Masked, Sign, attach, form_of, stored_of
 from camfit.layers import build, describe
 from camfit.network import Network, Node
-from camfit.plan import Append, Constrain, Edit, Insert, KeepChannels, Plan, Remove, Replace, SetValues
+from camfit.plan import Append, Constrain, Edit, Factorise, Insert, KeepChannels, Plan, Remove, Replace, SetValues
 
 _KEY = "camfit"
 
@@ -189,6 +189,13 @@ def plan_parts(plan: Plan) -> tuple[dict[str, Any], dict[str, Tensor]]:
             layer, layer_arrays = _layer_parts(edit.by)
             edits.append({"edit": "replace", "layer": edit.layer, "by": layer})
             arrays |= _under(prefix, layer_arrays)
+        elif isinstance(edit, Factorise):
+            factors: list[list[Any]] = []
+            for name, factor in edit.factors:
+                layer, layer_arrays = _layer_parts(factor)
+                factors.append([name, layer])
+                arrays |= _under(f"{prefix}/{name}", layer_arrays)
+            edits.append({"edit": "factorise", "layer": edit.layer, "factors": factors})
         elif isinstance(edit, Insert):
             layer, layer_arrays = _layer_parts(edit.layer)
             edits.append({"edit": "insert", "before": edit.before, "name": edit.name, "layer": layer})
@@ -235,6 +242,9 @@ def _edit_from(value: dict[str, Any], prefix: str, arrays: dict[str, Tensor]) ->
         return Constrain(value["layer"], form, arrays[f"{prefix}/stored"] if value["stored"] else None)
     if kind == "replace":
         return Replace(value["layer"], _layer_from(value["by"], _at(prefix, arrays)))
+    if kind == "factorise":
+        factors = ((name, _layer_from(layer, _at(f"{prefix}/{name}", arrays))) for name, layer in value["factors"])
+        return Factorise(value["layer"], tuple(factors))
     if kind == "insert":
         return Insert(value["before"], value["name"], _layer_from(value["layer"], _at(prefix, arrays)))
     if kind == "append":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from camfit.forms import Codebook, Form, Hashed, Integer, Masked, Sign, attach, 
 from camfit.graph import ChannelGroup, Graph
 from camfit.layers import BinaryConv2d, BinaryLinear, kind_of
 from camfit.network import INPUT, Network, Node
-from camfit.plan import Append, Constrain, Insert, KeepChannels, Plan, Remove, Replace, SetValues
+from camfit.plan import Append, Constrain, Factorise, Insert, KeepChannels, Plan, Remove, Replace, SetValues
 
 T = TypeVar("T")
 
@@ -96,6 +96,8 @@ class _Surgeon:
                 self._constrain(number, edit)
             elif isinstance(edit, Replace):
                 self._replace(number, edit)
+            elif isinstance(edit, Factorise):
+                self._factorise(number, edit)
             elif isinstance(edit, Insert):
                 self._insert(number, edit)
             elif isinstance(edit, Append):
@@ -229,17 +231,34 @@ class _Surgeon:
                 raise self._error(number, "one plan may replace a layer once", edit.layer)
         form = form_of(old) if isinstance(old, nn.Conv2d | nn.Linear) else None
         if form is not None and not _keeps_mask(form, edit.by):
-            origin = form.origin or "an earlier edit"
-            why = f"it would discard the form {form.name} ({origin}) of the layer's weight"
-            raise self._error(number, why, edit.layer)
+            raise self._discards(number, form, edit.layer)
         if isinstance(old, BinaryConv2d | BinaryLinear):
             raise self._error(number, "the layer is binary already", edit.layer)
-        for new, present, what in zip(_widths(edit.by), _widths(old), ("input", "output"), strict=False):
-            if new != present:
-                why = f"the new layer has {new} {what} channels, the old one {present}"
-                raise self._error(number, why, edit.layer)
+        self._same_width(number, edit.layer, edit.by, old, "input")
+        self._same_width(number, edit.layer, edit.by, old, "output")
         self.network = self.network.with_nodes(self.network.nodes, {edit.layer: self._copy(edit.by)})
         self._touch(number, edit.layer)
+
+    def _factorise(self, number: int, edit: Factorise) -> None:
+        old = self._layer(number, edit.layer)
+        if not edit.factors:
+            raise self._error(number, "it names no factors; expected at least one", edit.layer)
+        for _, factor in edit.factors:
+            self._known(number, factor)
+        form = form_of(old) if isinstance(old, nn.Conv2d | nn.Linear) else None
+        if form is not None:
+            raise self._discards(number, form, edit.layer)
+        calls = self.network.calls(edit.layer)
+        if len(calls[0].inputs) != 1:
+            raise self._error(number, f"the layer has {len(calls[0].inputs)} inputs; expected one", edit.layer)
+        self._same_width(number, edit.layer, edit.factors[0][1], old, "input")
+        self._same_width(number, edit.layer, edit.factors[-1][1], old, "output")
+        layers = {f"{edit.layer}.{name}": self._copy(factor) for name, factor in edit.factors}
+        if len(layers) < len(edit.factors) or not all(name and "." not in name for name, _ in edit.factors):
+            names = ", ".join(repr(name) for name, _ in edit.factors)
+            raise self._error(number, f"the factors are called {names}; expected different names without dots")
+        self.network = self.network.with_nodes(_chained(self.network.nodes, edit.layer, tuple(layers)), layers)
+        self._touch(number, edit.layer, *layers)
 
     def _insert(self, number: int, edit: Insert) -> None:
         self._layer(number, edit.before)
@@ -350,6 +369,20 @@ class _Surgeon:
         if not name or not all(name.split(".")):
             raise self._error(number, f"{name!r} is no path; expected names joined by dots")
 
+    def _discards(self, number: int, form: Form, layer: str) -> PlanError:
+        """The error of an edit that would lose the form of a layer's weight."""
+        origin = form.origin or "an earlier edit"
+        return self._error(number, f"it would discard the form {form.name} ({origin}) of the layer's weight", layer)
+
+    def _same_width(
+        self, number: int, path: str, new: nn.Module, old: nn.Module, side: Literal["input", "output"]
+    ) -> None:
+        """Raises PlanError where both layers fix their channels on this side, and differ."""
+        place = 0 if side == "input" else 1
+        for found, present in zip(_widths(new)[place : place + 1], _widths(old)[place : place + 1], strict=False):
+            if found != present:
+                raise self._error(number, f"the new layer has {found} {side} channels, the old one {present}", path)
+
     def _known(self, number: int, layer: nn.Module) -> None:
         try:
             kind_of(layer)
@@ -359,6 +392,23 @@ class _Surgeon:
     def _copy(self, layer: nn.Module) -> nn.Module:
         """The plan's layer is data: the network gets a copy, in its own precision and on its own device."""
         return copy.deepcopy(layer).to(device=self.like.device, dtype=self.like.dtype).train(self.network.training)
+
+
+def _chained(nodes: tuple[Node, ...], layer: str, chain: tuple[str, ...]) -> tuple[Node, ...]:
+    """Nodes that call the layers of ``chain`` one after the other wherever these call ``layer``."""
+    value: dict[str, str] = {}
+    result: list[Node] = []
+    for node in nodes:
+        inputs = tuple(value.get(name, name) for name in node.inputs)
+        if node.layer != layer:
+            result.append(Node(node.name, node.layer, inputs))
+            continue
+        suffix = f"@{len(value) + 1}" if value else ""
+        for path in chain:
+            result.append(Node(f"{path}{suffix}", path, inputs))
+            inputs = (f"{path}{suffix}",)
+        value[node.name] = inputs[0]
+    return tuple(result)
 
 
 def _keeps_mask(form: Form, by: nn.Module) -> bool:

@@ -47,6 +47,14 @@ COMPOSE = (
     ("magnitude", "int8"),
     ("int8", "magnitude"),
     ("int8", "l1-filters"),
+    ("l1-filters", "low-rank"),
+    ("low-rank", "l1-filters"),
+    ("low-rank", "magnitude"),
+    ("low-rank", "weight-sharing"),
+    ("low-rank", "hashednets"),
+    ("low-rank", "xnor-net"),
+    ("low-rank", "int8"),
+    ("low-rank", "low-rank"),
 )
 REFUSED = (
     ("hashednets", "l1-filters"),
@@ -63,6 +71,11 @@ REFUSED = (
     ("int8", "hashednets"),
     ("int8", "xnor-net"),
     ("int8", "int8"),
+    ("magnitude", "low-rank"),
+    ("weight-sharing", "low-rank"),
+    ("hashednets", "low-rank"),
+    ("xnor-net", "low-rank"),
+    ("int8", "low-rank"),
 )
 
 

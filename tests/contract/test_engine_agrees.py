@@ -22,6 +22,7 @@ from camfit.layers import Quantize
 from camfit.method import Calibration
 from camfit.network import Network
 from camfit.pack import CODERS, pack
+from camfit.recipe import method_with
 from camfit.surgery import apply
 from contract.subjects import MODELS, PLANNERS, any_loss, planner, small_network
 from engine.run import ISAS, MODES
@@ -97,6 +98,20 @@ def rewritten(name: str, seed: int) -> Network:
 @pytest.mark.parametrize("name", PLANNERS)
 def test_on_random_networks_after_every_method(name: str, seed: int) -> None:
     assert_agrees(rewritten(name, seed), seed)
+
+
+@pytest.mark.parametrize("seed", range(200, 210))
+@pytest.mark.parametrize("second", [None, "weight-sharing", "int8"])
+@pytest.mark.parametrize("convolution", ["tucker", "cp", "spatial"])
+def test_on_random_networks_of_factors(convolution: str, second: str | None, seed: int) -> None:
+    network = random_network(seed)
+    x = inputs(network, seed)
+    calibration = Calibration(x, torch.zeros(len(x), dtype=torch.int64), seed)
+    method = method_with("low-rank", {"convolution": convolution, "energy": 0.5})
+    network = apply(network, method.plan(network, calibration))
+    if second is not None:
+        network = apply(network, planner(second).plan(network, calibration))
+    assert_agrees(network, seed)
 
 
 @pytest.mark.parametrize("name", PLANNERS)
