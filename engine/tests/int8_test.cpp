@@ -153,7 +153,7 @@ void test_conv(const Kernels& k, uint32_t seed) {
 
 void test_depthwise(const Kernels& k, uint32_t seed) {
   Random random(seed);
-  const int channels = random.one_of({1, 3, 8, 15, 16, 17, 32, 33, 50});
+  const int channels = random.one_of({1, 3, 8, 15, 16, 17, 24, 32, 33, 50, 64, 80, 100, 130});
   const Window w = random_window(channels, channels, channels, 14, random);
   const Layer layer(w, random.coin(), random);
   const int zero = random.one_of({0, 7, 255});
@@ -304,8 +304,27 @@ void test_by_hand(const Kernels& k) {
   check(q[0] == 66, "%s int8 avg_pool by hand: %d", k.name, q[0]);
 }
 
+// Every sum of every number of taps: a set may divide by multiplying.
+void test_means(const Kernels& k) {
+  for (const int count : {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 25, 31, 33, 36, 49, 63, 64, 81, 100, 127, 128, 129}) {
+    Window w;
+    w.in = {1, count, 255 * count + 1};
+    w.out = {1, 1, w.in.channels};
+    w.kernel_w = count;
+    Bytes in(w.in.size() + kInt8Slack), got(w.out.size());
+    for (int c = 0; c < w.in.channels; ++c)
+      for (int i = 0, left = c; i < count; ++i, left -= std::min(left, 255))
+        in[size_t(i * w.in.channels + c)] = uint8_t(std::min(left, 255));
+    k.int8->avg_pool(w, in.data(), 0, true, got.data(), {0, 1});
+    int wrong = 0;
+    for (int c = 0; c < w.in.channels; ++c) wrong += got[size_t(c)] != (2 * c + count) / (2 * count);
+    check(wrong == 0, "%s int8 avg_pool of %d taps: %d sums are divided wrongly", k.name, count, wrong);
+  }
+}
+
 void test_set(const Kernels& k) {
   test_by_hand(k);
+  test_means(k);
   for (uint32_t seed = 0; seed < 400; ++seed) {
     test_conv(k, seed);
     test_depthwise(k, seed);

@@ -1,9 +1,11 @@
 // Integer convolution, depthwise convolution and linear layer by VPMADDUBSW: products of neighbouring bytes added in 16
 // bits, which int8.h's extras keep from saturating, then VPMADDWD to 32 bits.
 #if defined(__AVX2__)
+#include "add_avx2.h"
 #include "elementwise.h"
 #include "interleave.h"
 #include "padded.h"
+#include "pool_avx2.h"
 #include "vectors_avx2.h"
 
 namespace camfit {
@@ -31,11 +33,13 @@ inline void add_quad(Sums* sums, const uint8_t* pixel, __m256i low, __m256i high
 
 inline __m256i load_weights(const int8_t* at) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)); }
 
-// `count` pixels, `step` bytes apart, against one panel.
+inline Sums biases(const Requantize& to, size_t c) { return Sums{load8(to.bias + c), load8(to.bias + c + 8)}; }
+
+// `count` pixels, `step` bytes apart, against one panel. The sums start at the biases.
 template <int count>
 void convolve(const uint8_t* origin, size_t step, const QuadPlaces& places, const Int8Panels& panels, int panel,
-              size_t quads, Sums* sums) {
-  for (int i = 0; i < count; ++i) sums[i] = Sums{_mm256_setzero_si256(), _mm256_setzero_si256()};
+              size_t quads, const Sums& bias, Sums* sums) {
+  for (int i = 0; i < count; ++i) sums[i] = bias;
   constexpr int kBytes = kPanel * kQuad;
   const int8_t* weights = panels.values + size_t(panel) * quads * kBytes;
   for (int y = 0; y < places.rows; ++y) {
@@ -80,10 +84,11 @@ inline void store8(const Target& target, __m256i sum, const PanelPlace& place, i
   const size_t c = size_t(place.first) + 8 * size_t(half), at = pixel * target.channels + c;
   const int left = place.count - 8 * half, count = left < 8 ? left : 8;
   if (to.blocks) {
-    const __m256i level = requantize8(sum, to, to.blocks[block], half);
-    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(level), _mm256_extracti128_si256(level, 1));
+    const __m256i level = level8(sum, to.zero, to.blocks[block], half);
+    const __m128i narrowed = _mm_packs_epi32(_mm256_castsi256_si128(level), _mm256_extracti128_si256(level, 1));
+    const __m128i words = _mm_adds_epi16(narrowed, _mm_set1_epi16(int16_t(to.zero)));
     uint8_t bytes[8];
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(bytes), _mm_packus_epi16(words, words));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(bytes), bounded(_mm_packus_epi16(words, words), to));
     if (count == 8) {
       memcpy(static_cast<uint8_t*>(target.out) + at, bytes, 8);
     } else {
@@ -100,7 +105,7 @@ template <int count>
 void convolve_and_store(const uint8_t* origin, size_t step, const QuadPlaces& places, const Int8Panels& panels, int panel,
                         size_t quads, const Target& target, const PanelPlace& place, size_t pixel) {
   Sums sums[kPixels];
-  convolve<count>(origin, step, places, panels, panel, quads, sums);
+  convolve<count>(origin, step, places, panels, panel, quads, biases(target.to, size_t(place.first)), sums);
   for (int i = 0; i < count; ++i) store(target, sums[i], place, panel, pixel + size_t(i));
 }
 
@@ -135,9 +140,9 @@ void int8_linear(int cin, int cout, const uint8_t* in, const Int8Panels& panels,
   const size_t quads = size_t(ceil_div(cin, kQuad));
   const Target target = {to, out, size_t(cout)};
   for (int p = range.begin; p < range.end; ++p) {
+    const PanelPlace place = panel_place(cout, 1, p);
     // Two sums, so that one does not wait for the other.
-    Sums sums[2];
-    for (Sums& s : sums) s = Sums{_mm256_setzero_si256(), _mm256_setzero_si256()};
+    Sums sums[2] = {biases(to, size_t(place.first)), {_mm256_setzero_si256(), _mm256_setzero_si256()}};
     const int8_t* weights = panels.values + size_t(p) * quads * kBytes;
     size_t q = 0;
     for (; q + 2 <= quads; q += 2, weights += 2 * kBytes) {
@@ -152,7 +157,7 @@ void int8_linear(int cin, int cout, const uint8_t* in, const Int8Panels& panels,
     }
     sums[0].low = _mm256_add_epi32(sums[0].low, sums[1].low);
     sums[0].high = _mm256_add_epi32(sums[0].high, sums[1].high);
-    store(target, sums[0], panel_place(cout, 1, p), p, 0);
+    store(target, sums[0], place, p, 0);
   }
 }
 
@@ -185,6 +190,7 @@ void depthwise_3x3(const uint8_t* origin, size_t below, size_t channels, const i
   const auto weight = [&](size_t i) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights + i * padded * 2));
   };
+  const __m256i bias = load8(target.to.bias + place.first + 8 * half);
   const __m256i w[6] = {weight(0), weight(1), weight(2), weight(3), weight(4), weight(5)};
   const auto column = [&](size_t x) {
     const uint8_t* at = origin + x * channels;
@@ -198,7 +204,8 @@ void depthwise_3x3(const uint8_t* origin, size_t below, size_t channels, const i
     const size_t at = size_t(x) * stride;
     if (stride == 2) second = column(at + 1);
     const Column third = column(at + 2);
-    const __m256i sum = _mm256_add_epi32(_mm256_add_epi32(products(first, 0), products(second, 1)), products(third, 2));
+    const __m256i sum = _mm256_add_epi32(_mm256_add_epi32(products(first, 0), products(second, 1)),
+                                         _mm256_add_epi32(products(third, 2), bias));
     store8(target, sum, place, block, half, pixel + size_t(x));
     first = stride == 1 ? second : third;
     second = third;
@@ -224,7 +231,7 @@ void int8_depthwise(const Window& w, const uint8_t* in, int zero, const int16_t*
         continue;
       }
       for (int x = 0; x < count; ++x, origin += step) {
-        Sums sums = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+        Sums sums = biases(to, c);
         const int16_t* pairs = weights + 2 * c;
         for (int kx = 0; kx < w.kernel_w; ++kx) {
           const uint8_t* at = origin + size_t(kx) * column;
@@ -241,7 +248,8 @@ void int8_depthwise(const Window& w, const uint8_t* in, int zero, const int16_t*
 }  // namespace
 
 const Int8Kernels int8_kernels =
-    CAMFIT_INT8_TABLE(true, int8_conv2d_scratch, int8_conv2d, int8_depthwise, int8_linear, interleave::channel_shuffle);
+    CAMFIT_INT8_TABLE(true, int8_conv2d_scratch, int8_conv2d, int8_depthwise, int8_linear,
+                      interleave::channel_shuffle, bytes256);
 
 }  // namespace avx2
 }  // namespace camfit

@@ -51,16 +51,24 @@ constexpr int kSafePositive = 128, kSafeNegative = -128;  // of a pair: 255 * 12
 // From sums to outputs, per output channel c:
 //   bytes: clamp(zero + ((sum + bias[c]) * multiplier[c] + 2^(shift[c]-1) >> shift[c]), low, high), shift 1..62
 //   floats (multiplier null): activation(float(sum + bias[c]) * scale[c])
-// The arrays are filled up with kPanel values. |sum + bias| * multiplier / 2^shift is below 2^30.
+// The arrays are filled up with kPanel values. sum + bias fits 32 bits, whatever the input, and |sum + bias| *
+// multiplier / 2^shift is below 2^30.
 // `blocks` says the same for vectors: a block of each panel (of a depthwise convolution: of each kPanel channels).
 //
-// There is no arithmetic shift of 64 bits in AVX2. So with 2^62 in `add`, beside the bias and the half, the shift is a
+// Where all shifts are kHighShift or more, 2^(shift-1) is a multiple of 2^32, and so the low half of the product does not
+// matter: the result is (high half of the product + half) >> high_shift, with half = 2^(high_shift-1), in 32 bits. None
+// overflows: the product is below 2^62, its high half below 2^30, and half at most 2^29. Ratios below 1/4 are such.
+//
+// Else the shift is one of 64 bits. There is no arithmetic one in AVX2. So with 2^62 in `add`, beside the half, it is a
 // logical one, and `less` is what it leaves of that 2^62 (less the zero point), of which the low 32 bits are enough.
+constexpr int kHighShift = 33;
 struct RequantizeBlock {
-  int64_t add[2][kPanel / 2];         // of the even, then of the odd channels, as the next two
-  int64_t multiplier[2][kPanel / 2];
+  int64_t multiplier[2][kPanel / 2];  // of the even, then of the odd channels, as the next two
+  int64_t add[2][kPanel / 2];
   int64_t shift[2][kPanel / 2];
   int32_t less[kPanel];
+  int32_t half[kPanel], high_shift[kPanel];  // where `high`
+  bool high;
 };
 struct Requantize {
   const int32_t* bias;

@@ -101,13 +101,17 @@ void int8_blocks(const Window& window, const Requantize& to, RequantizeBlock* bl
   const int count = int8_block_count(window), groups = is_depthwise(window) ? 1 : window.groups;
   for (int p = 0; p < count; ++p) {
     const PanelPlace place = panel_place(window.out.channels, groups, p);
+    blocks[p].high = true;
     for (int lane = 0; lane < kPanel; ++lane) {
       const bool real = lane < place.count;
       const int64_t multiplier = real ? to.multiplier[place.first + lane] : 0;
-      const int shift = real ? to.shift[place.first + lane] : 1;
-      const int64_t bias = real ? to.bias[place.first + lane] : 0;
+      const int shift = real ? to.shift[place.first + lane] : kHighShift;
       constexpr int64_t kLift = int64_t(1) << 62;
-      blocks[p].add[lane % 2][lane / 2] = bias * multiplier + (int64_t(1) << (shift - 1)) + kLift;
+      const int high_shift = shift < kHighShift ? 1 : shift - 32;
+      blocks[p].high = blocks[p].high && shift >= kHighShift;
+      blocks[p].half[lane] = int32_t(1) << (high_shift - 1);
+      blocks[p].high_shift[lane] = high_shift;
+      blocks[p].add[lane % 2][lane / 2] = (int64_t(1) << (shift - 1)) + kLift;
       blocks[p].multiplier[lane % 2][lane / 2] = multiplier;
       blocks[p].shift[lane % 2][lane / 2] = shift;
       blocks[p].less[lane] = int32_t(uint32_t(kLift >> shift) - uint32_t(to.zero));
