@@ -23,63 +23,95 @@ inline __m512i broadcast_quad(const uint8_t* at) {
   return _mm512_set1_epi32(quad);
 }
 
-// `pixels` pixels, `step` bytes apart, against `panels` panels of one group, whose weights are `apart` bytes apart. The
-// sums start at the biases.
-template <int pixels, int panels>
-inline void convolve(const uint8_t* origin, size_t step, const QuadPlaces& places, const int8_t* weights, size_t apart,
-                     const int32_t* bias, __m512i (*sums)[panels]) {
-  __m512i sum[pixels][panels];
-  for (int i = 0; i < pixels; ++i)
-    for (int p = 0; p < panels; ++p) sum[i][p] = _mm512_loadu_si512(bias + p * kPanel);
-  for (int y = 0; y < places.rows; ++y) {
-    for (int run = 0; run < places.runs; ++run) {
-      const uint8_t* x = origin + size_t(y) * places.row + size_t(run) * places.run;
-      for (int q = 0; q < places.quads; ++q, x += kQuad, weights += kBytes) {
-        __m512i w[panels];
-        for (int p = 0; p < panels; ++p) w[p] = _mm512_loadu_si512(weights + size_t(p) * apart);
-        for (int i = 0; i < pixels; ++i) {
-          const __m512i pixel = broadcast_quad(x + size_t(i) * step);
-          for (int p = 0; p < panels; ++p) sum[i][p] = _mm512_dpbusd_epi32(sum[i][p], pixel, w[p]);
-        }
-      }
-    }
-  }
-  for (int i = 0; i < pixels; ++i)
-    for (int p = 0; p < panels; ++p) sums[i][p] = sum[i][p];
-}
-
 struct Work {
   const Window& window;
   const QuadPlaces places;
   const int8_t* weights;  // of the first panel
-  size_t apart;
+  size_t apart;           // bytes from a panel to the next
   const Target target;
-  const PanelPlace* place;  // of each panel
+  const PanelPlace* place;  // of each panel, all of one group
   int panel;                // number of the first
 };
 
+// `pixels` pixels, `step` bytes apart, against `panels` panels. The sums start at the biases.
 template <int pixels, int panels>
-void convolve_and_store(const Work& work, const uint8_t* origin, size_t step, size_t pixel) {
-  __m512i sums[pixels][panels];
+inline __attribute__((always_inline)) void convolve(const Work& work, const uint8_t* origin, size_t step,
+                                                    __m512i (&sums)[pixels][panels]) {
+  __m512i sum[pixels][panels];
   const int32_t* bias = work.target.to.bias + work.place->first;
-  convolve<pixels, panels>(origin, step, work.places, work.weights, work.apart, bias, sums);
-  store_tile<pixels, panels>(work.target, sums, work.place, work.panel, pixel);
+  CAMFIT_UNROLL(8) for (int i = 0; i < pixels; ++i)
+    CAMFIT_UNROLL(2) for (int p = 0; p < panels; ++p) sum[i][p] = _mm512_loadu_si512(bias + p * kPanel);
+  const QuadPlaces& places = work.places;
+  const int8_t* weights = work.weights;
+  const size_t apart = work.apart;
+  // There is always a row, a run and a quad; loops that know it move no sums between registers.
+  int rows = places.rows;
+  do {
+    const uint8_t* of_run = origin;
+    int runs = places.runs;
+    do {
+      const uint8_t *x = of_run, *fifth = of_run + 4 * step;
+      int quads = places.quads;
+      do {
+        // Two pointers and a step reach all pixels; else the compiler makes a register of each, more than there are.
+        asm("" : "+r"(x), "+r"(fifth));
+        __m512i w[panels];
+        CAMFIT_UNROLL(2) for (int p = 0; p < panels; ++p) w[p] = _mm512_loadu_si512(weights + size_t(p) * apart);
+        CAMFIT_UNROLL(8) for (int i = 0; i < pixels; ++i) {
+          const __m512i pixel = broadcast_quad((i < 4 ? x : fifth) + size_t(i % 4) * step);
+          CAMFIT_UNROLL(2) for (int p = 0; p < panels; ++p) sum[i][p] = _mm512_dpbusd_epi32(sum[i][p], pixel, w[p]);
+        }
+        x += kQuad;
+        fifth += kQuad;
+        weights += kBytes;
+      } while (--quads > 0);
+      of_run += places.run;
+    } while (--runs > 0);
+    origin += places.row;
+  } while (--rows > 0);
+  CAMFIT_UNROLL(8) for (int i = 0; i < pixels; ++i)
+    CAMFIT_UNROLL(2) for (int p = 0; p < panels; ++p) sums[i][p] = sum[i][p];
+}
+
+// With `high`, that is what the panels' blocks are.
+template <int pixels, int panels, bool high>
+inline __attribute__((always_inline)) void convolve_and_store(const Work& work, const uint8_t* origin, size_t step,
+                                                              size_t pixel) {
+  __m512i sums[pixels][panels];
+  convolve(work, origin, step, sums);
+  if constexpr (high) return store_high(work.target, sums, work.place, work.target.to.blocks + work.panel, pixel);
+  for (int i = 0; i < pixels; ++i)
+    for (int p = 0; p < panels; ++p) store(work.target, sums[i][p], work.place[p], work.panel + p, pixel + size_t(i));
+}
+
+template <int pixels, int panels, bool high>
+__attribute__((noinline)) void last_pixels(const Work& work, const uint8_t* origin, size_t step, size_t pixel) {
+  convolve_and_store<pixels, panels, high>(work, origin, step, pixel);
+}
+
+template <int panels, bool high>
+void convolve_row(const Work& work, const uint8_t* origin, size_t step, size_t pixel, int count) {
+  for (; count >= kPixels; count -= kPixels, origin += kPixels * step, pixel += kPixels)
+    convolve_and_store<kPixels, panels, high>(work, origin, step, pixel);
+  switch (count) {
+    case 7: return last_pixels<7, panels, high>(work, origin, step, pixel);
+    case 6: return last_pixels<6, panels, high>(work, origin, step, pixel);
+    case 5: return last_pixels<5, panels, high>(work, origin, step, pixel);
+    case 4: return last_pixels<4, panels, high>(work, origin, step, pixel);
+    case 3: return last_pixels<3, panels, high>(work, origin, step, pixel);
+    case 2: return last_pixels<2, panels, high>(work, origin, step, pixel);
+    case 1: return last_pixels<1, panels, high>(work, origin, step, pixel);
+    default: return;
+  }
 }
 
 template <int panels>
 void convolve_row(const Work& work, const uint8_t* origin, size_t step, size_t pixel, int count) {
-  for (; count >= kPixels; count -= kPixels, origin += kPixels * step, pixel += kPixels)
-    convolve_and_store<kPixels, panels>(work, origin, step, pixel);
-  switch (count) {
-    case 7: return convolve_and_store<7, panels>(work, origin, step, pixel);
-    case 6: return convolve_and_store<6, panels>(work, origin, step, pixel);
-    case 5: return convolve_and_store<5, panels>(work, origin, step, pixel);
-    case 4: return convolve_and_store<4, panels>(work, origin, step, pixel);
-    case 3: return convolve_and_store<3, panels>(work, origin, step, pixel);
-    case 2: return convolve_and_store<2, panels>(work, origin, step, pixel);
-    case 1: return convolve_and_store<1, panels>(work, origin, step, pixel);
-    default: return;
-  }
+  const RequantizeBlock* block = work.target.to.blocks;
+  bool high = block != nullptr;
+  for (int p = 0; p < panels && high; ++p) high = block[work.panel + p].high;
+  const auto kernel = high ? convolve_row<panels, true> : convolve_row<panels, false>;
+  kernel(work, origin, step, pixel, count);
 }
 
 size_t int8_conv2d_scratch(const Window& w) { return band_scratch(w); }

@@ -3,6 +3,7 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "../vector.h"
 #include "int8.h"
 
 namespace camfit {
@@ -83,48 +84,39 @@ inline void store(const Target& target, __m512i sum, const PanelPlace& place, in
 
 // Pixels one after the other of one panel, four at a time.
 template <int pixels>
-void store_high(const Target& target, const __m512i (*sums)[1], const PanelPlace* place, const RequantizeBlock* block,
-                size_t pixel) {
+inline __attribute__((always_inline)) void store_high(const Target& target, const __m512i (&sums)[pixels][1],
+                                                      const PanelPlace* place, const RequantizeBlock* block, size_t pixel) {
   const HighBlock levels(*block);
   const Bounds bounds(target.to);
   const __mmask16 lanes = __mmask16((1u << place->count) - 1);
-  uint8_t* to = static_cast<uint8_t*>(target.out) + pixel * target.channels + size_t(place->first);
-  for (int i = 0; i < pixels; i += 4, to += 4 * target.channels) {
-    const auto level = [&](int more) { return levels(sums[i + more < pixels ? i + more : i][0]); };
-    const __m512i bytes = bytes_of(level(0), level(1), level(2), level(3), bounds);
+  const size_t channels = target.channels;
+  uint8_t* to = static_cast<uint8_t*>(target.out) + pixel * channels + size_t(place->first);
+  CAMFIT_UNROLL(2) for (int i = 0; i < pixels; i += 4, to += 4 * channels) {
+    const int last = pixels - 1, b = i + 1 < last ? i + 1 : last, c = i + 2 < last ? i + 2 : last, d = i + 3 < last ? i + 3 : last;
+    const __m512i bytes = bytes_of(levels(sums[i][0]), levels(sums[b][0]), levels(sums[c][0]), levels(sums[d][0]), bounds);
     _mm_mask_storeu_epi8(to, lanes, _mm512_castsi512_si128(bytes));
-    if (i + 1 < pixels) _mm_mask_storeu_epi8(to + target.channels, lanes, _mm512_extracti32x4_epi32(bytes, 1));
-    if (i + 2 < pixels) _mm_mask_storeu_epi8(to + 2 * target.channels, lanes, _mm512_extracti32x4_epi32(bytes, 2));
-    if (i + 3 < pixels) _mm_mask_storeu_epi8(to + 3 * target.channels, lanes, _mm512_extracti32x4_epi32(bytes, 3));
+    if (i + 1 < pixels) _mm_mask_storeu_epi8(to + channels, lanes, _mm512_extracti32x4_epi32(bytes, 1));
+    if (i + 2 < pixels) _mm_mask_storeu_epi8(to + 2 * channels, lanes, _mm512_extracti32x4_epi32(bytes, 2));
+    if (i + 3 < pixels) _mm_mask_storeu_epi8(to + 3 * channels, lanes, _mm512_extracti32x4_epi32(bytes, 3));
   }
 }
 
 // Of two neighbouring panels, two at a time.
 template <int pixels>
-void store_high(const Target& target, const __m512i (*sums)[2], const PanelPlace* place, const RequantizeBlock* block,
-                size_t pixel) {
+inline __attribute__((always_inline)) void store_high(const Target& target, const __m512i (&sums)[pixels][2],
+                                                      const PanelPlace* place, const RequantizeBlock* block, size_t pixel) {
   const HighBlock first(block[0]), second(block[1]);
   const Bounds bounds(target.to);
   const __mmask32 lanes = first_bytes(kPanel + place[1].count);
-  uint8_t* to = static_cast<uint8_t*>(target.out) + pixel * target.channels + size_t(place->first);
-  for (int i = 0; i < pixels; i += 2, to += 2 * target.channels) {
+  const size_t channels = target.channels;
+  uint8_t* to = static_cast<uint8_t*>(target.out) + pixel * channels + size_t(place->first);
+  CAMFIT_UNROLL(4) for (int i = 0; i < pixels; i += 2, to += 2 * channels) {
     const int other = i + 1 < pixels ? i + 1 : i;
     const __m512i bytes = bytes_of(first(sums[i][0]), second(sums[i][1]), first(sums[other][0]), second(sums[other][1]),
                                    bounds);
     _mm256_mask_storeu_epi8(to, lanes, _mm512_castsi512_si256(bytes));
-    if (other > i) _mm256_mask_storeu_epi8(to + target.channels, lanes, _mm512_extracti64x4_epi64(bytes, 1));
+    if (other > i) _mm256_mask_storeu_epi8(to + channels, lanes, _mm512_extracti64x4_epi64(bytes, 1));
   }
-}
-
-// Pixels one after the other of neighbouring panels, `number` the first.
-template <int pixels, int panels>
-void store_tile(const Target& target, const __m512i (*sums)[panels], const PanelPlace* place, int number, size_t pixel) {
-  const RequantizeBlock* block = target.to.blocks;
-  bool high = block != nullptr;
-  for (int p = 0; p < panels && high; ++p) high = block[number + p].high;
-  if (high) return store_high<pixels>(target, sums, place, block + number, pixel);
-  for (int i = 0; i < pixels; ++i)
-    for (int p = 0; p < panels; ++p) store(target, sums[i][p], place[p], number + p, pixel + size_t(i));
 }
 
 }  // namespace
