@@ -7,57 +7,83 @@
 #include "padded.h"
 #include "pool_avx2.h"
 #include "vectors_avx2.h"
+#include "../vector.h"
 
 namespace camfit {
 namespace avx2 {
 namespace {
 
-constexpr int kPixels = 4;
+constexpr int kPixels = 4, kBytes = kPanel * kQuad;
 
 // Sums of kPanel outputs, in two vectors.
 struct Sums {
   __m256i low, high;
 };
 
-inline __m256i quad_product(__m256i pixel, __m256i weights) {
-  return _mm256_madd_epi16(_mm256_maddubs_epi16(pixel, weights), _mm256_set1_epi16(1));
-}
-
-inline void add_quad(Sums* sums, const uint8_t* pixel, __m256i low, __m256i high) {
+inline __m256i load_quad(const uint8_t* at) {
   int32_t quad;
-  memcpy(&quad, pixel, sizeof quad);
-  const __m256i x = _mm256_set1_epi32(quad);
-  sums->low = _mm256_add_epi32(sums->low, quad_product(x, low));
-  sums->high = _mm256_add_epi32(sums->high, quad_product(x, high));
+  memcpy(&quad, at, sizeof quad);
+  return _mm256_set1_epi32(quad);
 }
 
-inline __m256i load_weights(const int8_t* at) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)); }
+inline __m256i widened(__m256i words) { return _mm256_madd_epi16(words, _mm256_set1_epi16(1)); }
+
+// The weights of a quad, for the low and the high 8 channels of a panel.
+struct QuadWeights {
+  __m256i low, high;
+  explicit QuadWeights(const int8_t* at) {
+    low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
+    high = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at) + 1);
+  }
+};
+
+inline __attribute__((always_inline)) void add_quad(Sums& sums, const uint8_t* pixel, const QuadWeights& w) {
+  const __m256i x = load_quad(pixel);
+  sums.low = _mm256_add_epi32(sums.low, widened(_mm256_maddubs_epi16(x, w.low)));
+  sums.high = _mm256_add_epi32(sums.high, widened(_mm256_maddubs_epi16(x, w.high)));
+}
+
+// A quad and the one after it, whose products are added in 16 bits first.
+inline __attribute__((always_inline)) void add_quads(Sums& sums, const uint8_t* pixel, const QuadWeights& w,
+                                                     const QuadWeights& next) {
+  const __m256i x = load_quad(pixel), y = load_quad(pixel + kQuad);
+  const __m256i low = _mm256_add_epi16(_mm256_maddubs_epi16(x, w.low), _mm256_maddubs_epi16(y, next.low));
+  const __m256i high = _mm256_add_epi16(_mm256_maddubs_epi16(x, w.high), _mm256_maddubs_epi16(y, next.high));
+  sums.low = _mm256_add_epi32(sums.low, widened(low));
+  sums.high = _mm256_add_epi32(sums.high, widened(high));
+}
 
 inline Sums biases(const Requantize& to, size_t c) { return Sums{load8(to.bias + c), load8(to.bias + c + 8)}; }
 
 // `count` pixels, `step` bytes apart, against one panel. The sums start at the biases.
 template <int count>
-void convolve(const uint8_t* origin, size_t step, const QuadPlaces& places, const Int8Panels& panels, int panel,
-              size_t quads, const Sums& bias, Sums* sums) {
-  for (int i = 0; i < count; ++i) sums[i] = bias;
-  constexpr int kBytes = kPanel * kQuad;
+inline __attribute__((always_inline)) void convolve(const uint8_t* origin, size_t step, const QuadPlaces& places,
+                                                    const Int8Panels& panels, int panel, size_t quads, const Sums& bias,
+                                                    Sums (&all)[count]) {
+  Sums sums[count];
+  CAMFIT_UNROLL(4) for (int i = 0; i < count; ++i) sums[i] = bias;
   const int8_t* weights = panels.values + size_t(panel) * quads * kBytes;
+  const int joined = panels.together == 2 ? places.quads / 2 : 0, single = places.quads - 2 * joined;
   for (int y = 0; y < places.rows; ++y) {
     for (int run = 0; run < places.runs; ++run) {
       const uint8_t* x = origin + size_t(y) * places.row + size_t(run) * places.run;
-      for (int q = 0; q < places.quads; ++q, x += kQuad, weights += kBytes) {
-        const __m256i low = load_weights(weights), high = load_weights(weights + kBytes / 2);
-        for (int i = 0; i < count; ++i) add_quad(&sums[i], x + size_t(i) * step, low, high);
+      for (int q = 0; q < joined; ++q, x += 2 * kQuad, weights += 2 * kBytes) {
+        const QuadWeights w(weights), next(weights + kBytes);
+        CAMFIT_UNROLL(4) for (int i = 0; i < count; ++i) add_quads(sums[i], x + size_t(i) * step, w, next);
+      }
+      for (int q = 0; q < single; ++q, x += kQuad, weights += kBytes) {
+        const QuadWeights w(weights);
+        CAMFIT_UNROLL(4) for (int i = 0; i < count; ++i) add_quad(sums[i], x + size_t(i) * step, w);
       }
     }
   }
-  if (!panels.extra_begin) return;
-  for (uint32_t e = panels.extra_begin[panel]; e < panels.extra_begin[panel + 1]; ++e) {
-    const int8_t* extra = panels.extra + size_t(e) * kBytes;
+  const uint32_t end = panels.extra_begin ? panels.extra_begin[panel + 1] : 0;
+  for (uint32_t e = panels.extra_begin ? panels.extra_begin[panel] : 0; e < end; ++e) {
     const uint8_t* x = origin + places.of(panels.extra_quad[e]);
-    const __m256i low = load_weights(extra), high = load_weights(extra + kBytes / 2);
-    for (int i = 0; i < count; ++i) add_quad(&sums[i], x + size_t(i) * step, low, high);
+    const QuadWeights w(panels.extra + size_t(e) * kBytes);
+    CAMFIT_UNROLL(4) for (int i = 0; i < count; ++i) add_quad(sums[i], x + size_t(i) * step, w);
   }
+  CAMFIT_UNROLL(4) for (int i = 0; i < count; ++i) all[i] = sums[i];
 }
 
 struct Target {
@@ -104,9 +130,9 @@ inline void store8(const Target& target, __m256i sum, const PanelPlace& place, i
 template <int count>
 void convolve_and_store(const uint8_t* origin, size_t step, const QuadPlaces& places, const Int8Panels& panels, int panel,
                         size_t quads, const Target& target, const PanelPlace& place, size_t pixel) {
-  Sums sums[kPixels];
+  Sums sums[count];
   convolve<count>(origin, step, places, panels, panel, quads, biases(target.to, size_t(place.first)), sums);
-  for (int i = 0; i < count; ++i) store(target, sums[i], place, panel, pixel + size_t(i));
+  CAMFIT_UNROLL(4) for (int i = 0; i < count; ++i) store(target, sums[i], place, panel, pixel + size_t(i));
 }
 
 size_t int8_conv2d_scratch(const Window& w) { return band_scratch(w); }
@@ -136,7 +162,6 @@ void int8_conv2d(const Window& w, const uint8_t* in, int zero, const Int8Panels&
 
 void int8_linear(int cin, int cout, const uint8_t* in, const Int8Panels& panels, const Requantize& to, void* out,
                  Range range) {
-  constexpr int kBytes = kPanel * kQuad;
   const size_t quads = size_t(ceil_div(cin, kQuad));
   const Target target = {to, out, size_t(cout)};
   for (int p = range.begin; p < range.end; ++p) {
@@ -144,17 +169,23 @@ void int8_linear(int cin, int cout, const uint8_t* in, const Int8Panels& panels,
     // Two sums, so that one does not wait for the other.
     Sums sums[2] = {biases(to, size_t(place.first)), {_mm256_setzero_si256(), _mm256_setzero_si256()}};
     const int8_t* weights = panels.values + size_t(p) * quads * kBytes;
+    const bool joined = panels.together == 2;
     size_t q = 0;
-    for (; q + 2 <= quads; q += 2, weights += 2 * kBytes) {
-      add_quad(&sums[0], in + q * kQuad, load_weights(weights), load_weights(weights + 32));
-      add_quad(&sums[1], in + (q + 1) * kQuad, load_weights(weights + 64), load_weights(weights + 96));
+    for (; q + 4 <= quads; q += 4, weights += 4 * kBytes) {
+      const QuadWeights w[4] = {QuadWeights(weights), QuadWeights(weights + kBytes), QuadWeights(weights + 2 * kBytes),
+                                QuadWeights(weights + 3 * kBytes)};
+      const uint8_t* x = in + q * kQuad;
+      if (joined) {
+        add_quads(sums[0], x, w[0], w[1]);
+        add_quads(sums[1], x + 2 * kQuad, w[2], w[3]);
+        continue;
+      }
+      CAMFIT_UNROLL(4) for (int i = 0; i < 4; ++i) add_quad(sums[i % 2], x + i * kQuad, w[i]);
     }
-    if (q < quads) add_quad(&sums[0], in + q * kQuad, load_weights(weights), load_weights(weights + 32));
+    for (; q < quads; ++q, weights += kBytes) add_quad(sums[0], in + q * kQuad, QuadWeights(weights));
     for (uint32_t e = panels.extra_begin ? panels.extra_begin[p] : 0;
-         panels.extra_begin && e < panels.extra_begin[p + 1]; ++e) {
-      const int8_t* extra = panels.extra + size_t(e) * kBytes;
-      add_quad(&sums[1], in + size_t(panels.extra_quad[e]) * kQuad, load_weights(extra), load_weights(extra + 32));
-    }
+         panels.extra_begin && e < panels.extra_begin[p + 1]; ++e)
+      add_quad(sums[1], in + size_t(panels.extra_quad[e]) * kQuad, QuadWeights(panels.extra + size_t(e) * kBytes));
     sums[0].low = _mm256_add_epi32(sums[0].low, sums[1].low);
     sums[0].high = _mm256_add_epi32(sums[0].high, sums[1].high);
     store(target, sums[0], place, p, 0);

@@ -40,13 +40,17 @@ inline int int8_panel_count(const Window& window) {
 // weights of a pair are large: 255 * (w0 + w1) must stay within int16. There, a pair is reduced to a safe one, and what
 // was taken away stands in an extra quad of the same place, which is multiplied as well. So sums are exact with all of
 // the weights' 8 bits, and weights of 7 bits never need extras.
+//
+// With `together` = 2, the pairs of two neighbouring quads of a run may be added in 16 bits too: the positive ones of their
+// four weights are safe together, and so are the negative ones. A last quad of an odd number is alone.
 struct Int8Panels {
   const int8_t* values;
+  int together;                 // 1 or 2
   const uint32_t* extra_begin;  // [panels + 1], null where the set needs no extras; indices into the next two
   const uint32_t* extra_quad;   // which quad of its panel
   const int8_t* extra;          // [extras][kPanel][kQuad]
 };
-constexpr int kSafePositive = 128, kSafeNegative = -128;  // of a pair: 255 * 128 = 32,640, 255 * -128 = -32,640
+constexpr int kSafe = 128;  // what weights of one sign may add up to: 255 * 128 = 32,640, 255 * -128 = -32,640
 
 // From sums to outputs, per output channel c:
 //   bytes: clamp(zero + ((sum + bias[c]) * multiplier[c] + 2^(shift[c]-1) >> shift[c]), low, high), shift 1..62
@@ -132,8 +136,11 @@ extern const Int8Kernels int8_dot_kernels;  // for processors that have the dot-
 
 // Integers [cout][kernel_h][kernel_w][cin / groups] to panels: quads_of(window) * kPanel * kQuad bytes each.
 void int8_panels(const Window& window, const int8_t* weights, int8_t* values);
-// Makes pairs safe in place. Returns how many extras that takes; with the last four null it only counts.
-uint32_t int8_extras(int panels, int quads, int8_t* values, uint32_t* begin, uint32_t* quad, int8_t* extra);
+// 1 or 2, the faster for these weights in panels: see Int8Panels.
+int int8_together(const Window& window, int8_t* values);
+// Makes the weights that are added in 16 bits safe, in place. Returns how many extras that takes; with the last three null
+// it only counts.
+uint32_t int8_extras(const Window& window, int together, int8_t* values, uint32_t* begin, uint32_t* quad, int8_t* extra);
 // Depthwise weights [channels][kernel_h][kernel_w] to pairs of taps, int8_pairs_size of them.
 size_t int8_pairs_size(const Window& window);
 void int8_pairs(const Window& window, const int8_t* weights, int16_t* pairs);
