@@ -2,6 +2,7 @@
 // bits, which int8.h's extras keep from saturating, then VPMADDWD to 32 bits.
 #if defined(__AVX2__)
 #include "add_avx2.h"
+#include "depthwise_avx2.h"
 #include "elementwise.h"
 #include "interleave.h"
 #include "padded.h"
@@ -104,29 +105,6 @@ inline void store(const Target& target, const Sums& sums, const PanelPlace& plac
   }
 }
 
-// Half 0 or 1 of a block: 8 outputs, or as many as the place still has.
-inline void store8(const Target& target, __m256i sum, const PanelPlace& place, int block, int half, size_t pixel) {
-  const Requantize& to = target.to;
-  const size_t c = size_t(place.first) + 8 * size_t(half), at = pixel * target.channels + c;
-  const int left = place.count - 8 * half, count = left < 8 ? left : 8;
-  if (to.blocks) {
-    const __m256i level = level8(sum, to.zero, to.blocks[block], half);
-    const __m128i narrowed = _mm_packs_epi32(_mm256_castsi256_si128(level), _mm256_extracti128_si256(level, 1));
-    const __m128i words = _mm_adds_epi16(narrowed, _mm_set1_epi16(int16_t(to.zero)));
-    uint8_t bytes[8];
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(bytes), bounded(_mm_packus_epi16(words, words), to));
-    if (count == 8) {
-      memcpy(static_cast<uint8_t*>(target.out) + at, bytes, 8);
-    } else {
-      memcpy(static_cast<uint8_t*>(target.out) + at, bytes, size_t(count));
-    }
-    return;
-  }
-  float real[8];
-  _mm256_storeu_ps(real, float8(sum, to, c));
-  memcpy(static_cast<float*>(target.out) + at, real, size_t(count) * sizeof(float));
-}
-
 template <int count>
 void convolve_and_store(const uint8_t* origin, size_t step, const QuadPlaces& places, const Int8Panels& panels, int panel,
                         size_t quads, const Target& target, const PanelPlace& place, size_t pixel) {
@@ -208,59 +186,18 @@ inline void add_pair(Sums* sums, const uint8_t* upper, const uint8_t* lower, con
   sums->high = _mm256_add_epi32(sums->high, _mm256_madd_epi16(high, _mm256_loadu_si256(pairs + 1)));
 }
 
-// 8 channels of one column of 3 taps: pairs of the first two, then the third.
-struct Column {
-  __m256i upper, lower;
-};
-
-// A row of windows of 3 x 3 taps over 8 channels, `half` 0 or 1 of a block: a column is made once and used up to three
-// times.
-template <int stride>
-void depthwise_3x3(const uint8_t* origin, size_t below, size_t channels, const int16_t* weights, size_t padded, int pixels,
-                   const Target& target, const PanelPlace& place, int block, int half, size_t pixel) {
-  const auto weight = [&](size_t i) {
-    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights + i * padded * 2));
-  };
-  const __m256i bias = load8(target.to.bias + place.first + 8 * half);
-  const __m256i w[6] = {weight(0), weight(1), weight(2), weight(3), weight(4), weight(5)};
-  const auto column = [&](size_t x) {
-    const uint8_t* at = origin + x * channels;
-    return Column{pair_of(at, at + below), pair_of(at + 2 * below, nullptr)};
-  };
-  const auto products = [&](const Column& c, int i) {
-    return _mm256_add_epi32(_mm256_madd_epi16(c.upper, w[2 * i]), _mm256_madd_epi16(c.lower, w[2 * i + 1]));
-  };
-  Column first = column(0), second = stride == 1 ? column(1) : first;
-  for (int x = 0; x < pixels; ++x) {
-    const size_t at = size_t(x) * stride;
-    if (stride == 2) second = column(at + 1);
-    const Column third = column(at + 2);
-    const __m256i sum = _mm256_add_epi32(_mm256_add_epi32(products(first, 0), products(second, 1)),
-                                         _mm256_add_epi32(products(third, 2), bias));
-    store8(target, sum, place, block, half, pixel + size_t(x));
-    first = stride == 1 ? second : third;
-    second = third;
-  }
-}
-
 void int8_depthwise(const Window& w, const uint8_t* in, int zero, const int16_t* weights, const Requantize& to, void* out,
                     Range rows, uint8_t* scratch) {
+  if (is_depthwise_3x3(w, to))
+    return depthwise_3x3<DepthwiseSet>(w, in, zero, weights, to, static_cast<uint8_t*>(out), rows, scratch);
   const size_t channels = size_t(w.in.channels), padded = size_t(ceil_div(w.in.channels, kPanel)) * kPanel;
   const size_t column = size_t(w.dilation_w) * channels;
   const Target target = {to, out, channels};
-  const bool three = w.kernel_h == 3 && w.kernel_w == 3 && w.dilation_w == 1;
   const auto row = [&](const uint8_t* first, size_t band_row, size_t pixel, int count, size_t step) {
     const size_t below = band_row * size_t(w.dilation_h);
     for (size_t c = 0; c < channels; c += kPanel) {
       const PanelPlace place = {0, int(c), int(channels - c < kPanel ? channels - c : kPanel)};
       const uint8_t* origin = first + c;
-      if (three && w.stride_w <= 2) {
-        const auto kernel = w.stride_w == 1 ? depthwise_3x3<1> : depthwise_3x3<2>;
-        for (int half = 0; 8 * half < place.count; ++half)
-          kernel(origin + 8 * half, below, channels, weights + 2 * c + 16 * half, padded, count, target, place,
-                 int(c / kPanel), half, pixel);
-        continue;
-      }
       for (int x = 0; x < count; ++x, origin += step) {
         Sums sums = biases(to, c);
         const int16_t* pairs = weights + 2 * c;

@@ -174,7 +174,7 @@ inline __m512i load_pairs(const int16_t* at) { return _mm512_loadu_si512(at); }
 void int8_depthwise(const Window& w, const uint8_t* in, int zero, const int16_t* weights, const Requantize& to, void* out,
                     Range rows, uint8_t* scratch) {
   if (is_depthwise_3x3(w, to))
-    return depthwise_3x3(w, in, zero, weights, to, static_cast<uint8_t*>(out), rows, scratch);
+    return depthwise_3x3<DepthwiseSet>(w, in, zero, weights, to, static_cast<uint8_t*>(out), rows, scratch);
   const size_t channels = size_t(w.in.channels), padded = size_t(ceil_div(w.in.channels, kPanel)) * kPanel;
   const size_t next = size_t(w.dilation_w) * channels;
   const Target target = {to, out, channels};

@@ -5,7 +5,7 @@
 #pragma once
 #include <immintrin.h>
 
-#include "padded.h"
+#include "depthwise_rows.h"
 
 namespace camfit {
 namespace {
@@ -83,17 +83,8 @@ struct WindowConstants {
   // Of fewer channels than there are, again and again.
   WindowConstants(const int16_t* pairs, size_t padded, const Requantize& to, int channels) {
     for (int i = 0; i < V::kBytes; i += 4) {
-      int16_t taps[6][4][2];
-      int32_t numbers[3][4];
-      for (int lane = 0; lane < 4; ++lane) {
-        const size_t c = size_t((i + lane) % channels);
-        for (size_t tap = 0; tap < 6; ++tap)
-          memcpy(taps[tap][lane], pairs + 2 * (tap * padded + c), sizeof taps[tap][lane]);
-        numbers[0][lane] = to.bias[c];
-        numbers[1][lane] = to.multiplier[c];
-        numbers[2][lane] = to.shift[c];
-      }
-      set(i, FourChannels(taps[0][0], 4, numbers[0], numbers[1], numbers[2]));
+      const RepeatedChannels four(pairs, padded, to, channels, i);
+      set(i, FourChannels(four.pairs[0][0], 4, four.bias, four.multiplier, four.shift));
     }
   }
 
@@ -116,19 +107,6 @@ struct TapColumn {
   typename V::Type taps[4];
 };
 
-template <class V>
-inline TapColumn<V> column_of(const uint8_t* const (&rows)[4], ptrdiff_t at) {
-  const auto a = V::load(rows[0] + at), b = V::load(rows[1] + at), c = V::load(rows[2] + at), d = V::load(rows[3] + at);
-  const auto ab = V::low8(a, b), ab_high = V::high8(a, b), cd = V::low8(c, d), cd_high = V::high8(c, d);
-  return {{V::low16(ab, cd), V::high16(ab, cd), V::low16(ab_high, cd_high), V::high16(ab_high, cd_high)}};
-}
-
-// The input rows of one or two rows of windows, the fourth only for the second; windows begin `left` pixels before them.
-struct TapRows {
-  const uint8_t* rows[4];
-  int left, width, zero;
-};
-
 // What narrowing needs.
 template <class V>
 struct ByteBounds {
@@ -136,159 +114,66 @@ struct ByteBounds {
   explicit ByteBounds(const Requantize& to) : zero(V::all16(to.zero)), low(V::all8(to.low)), high(V::all8(to.high)) {}
 };
 
-// The outputs of one window, or of it and the one below, at out[0] + at and out[1] + at.
-template <class V, bool two>
-inline void windows(const TapColumn<V>& first, const TapColumn<V>& second, const TapColumn<V>& third,
-                    const WindowConstants<V>& k, const ByteBounds<V>& to, uint8_t* const (&out)[2], size_t at,
-                    int count) {
-  typename V::Type upper[4], lower[4];
-  for (int j = 0; j < 4; ++j) {
-    const size_t i = size_t(j) * (V::kBytes / 4);
-    const auto bias = V::load(k.bias + i), even = V::load(k.even + i), odd = V::load(k.odd + i);
-    const auto half = V::load(k.half + i), shift = V::load(k.shift + i);
-    const auto w0 = V::load(k.weights[0] + i), w1 = V::load(k.weights[1] + i), w2 = V::load(k.weights[2] + i);
-    const auto sum = V::products(V::products(bias, first.taps[j], w0), second.taps[j], w1);
-    upper[j] = V::level(V::products(sum, third.taps[j], w2), even, odd, half, shift);
-    if (!two) continue;
-    const auto next = V::products(V::products(bias, first.taps[j], V::byte_on(w0)), second.taps[j], V::byte_on(w1));
-    lower[j] = V::level(V::products(next, third.taps[j], V::byte_on(w2)), even, odd, half, shift);
+// A kernel of depthwise_rows.h.
+template <class V>
+struct Interleaved {
+  static constexpr int kBytes = V::kBytes;
+  using Column = TapColumn<V>;
+  using Constants = WindowConstants<V>;
+  using Bounds = ByteBounds<V>;
+
+  static Column column(const uint8_t* const (&rows)[4], ptrdiff_t at) {
+    const auto a = V::load(rows[0] + at), b = V::load(rows[1] + at), c = V::load(rows[2] + at), d = V::load(rows[3] + at);
+    const auto ab = V::low8(a, b), ab_high = V::high8(a, b), cd = V::low8(c, d), cd_high = V::high8(c, d);
+    return {{V::low16(ab, cd), V::high16(ab, cd), V::low16(ab_high, cd_high), V::high16(ab_high, cd_high)}};
   }
-  V::store(out[0] + at, count, V::bytes(upper, to.zero, to.low, to.high));
-  if (two) V::store(out[1] + at, count, V::bytes(lower, to.zero, to.low, to.high));
-}
 
-// One or two rows of windows of up to V::kBytes channels.
-template <class V, int stride, bool two>
-void window_rows(const TapRows& from, size_t channels, size_t pixels, const WindowConstants<V>& k, const Requantize& to,
-                 uint8_t* const (&outs)[2], int count) {
-  const ByteBounds<V> bounds(to);
-  const auto padding = V::all8(from.zero);
-  const TapColumn<V> outside = {{padding, padding, padding, padding}};
-  const uint8_t* const rows[4] = {from.rows[0], from.rows[1], from.rows[2], from.rows[3]};
-  uint8_t* const out[2] = {outs[0], outs[1]};
-  const int left = from.left, width = from.width;
-  const auto column = [&](int x) {
-    return x >= 0 && x < width ? column_of<V>(rows, ptrdiff_t(x) * ptrdiff_t(channels)) : outside;
-  };
-  TapColumn<V> first = column(-left), second = stride == 1 ? column(1 - left) : first;
-  int x = 2 - left;
-  for (size_t i = 0; i < pixels; ++i, x += stride) {
-    if (stride == 2) second = column(x - 1);
-    const TapColumn<V> third = column(x);
-    windows<V, two>(first, second, third, k, bounds, out, i * channels, count);
-    first = stride == 1 ? second : third;
-    second = third;
+  static Column outside(int zero) {
+    const auto all = V::all8(zero);
+    return {{all, all, all, all}};
   }
-}
 
-// The same with stride 1 where a vector holds the channels of several pixels, which are `bytes` together. The rows have
-// their padding.
-template <bool two>
-void window_rows_flat(const TapRows& from, size_t channels, size_t pixels, const WindowConstants<Bytes64>& k,
-                      const Requantize& to, uint8_t* const (&outs)[2], size_t bytes) {
-  const ByteBounds<Bytes64> bounds(to);
-  const uint8_t* const rows[4] = {from.rows[0], from.rows[1], from.rows[2], from.rows[3]};
-  uint8_t* const out[2] = {outs[0], outs[1]};
-  for (size_t at = 0, end = pixels * channels; at < end; at += bytes) {
-    const auto column = [&](size_t x) { return column_of<Bytes64>(rows, ptrdiff_t(at + x * channels)); };
-    const int count = int(end - at < bytes ? end - at : bytes);
-    windows<Bytes64, two>(column(0), column(1), column(2), k, bounds, out, at, count);
-  }
-}
-
-// What depthwise_3x3 takes: bytes out of blocks that are all `high`.
-inline bool is_depthwise_3x3(const Window& w, const Requantize& to) {
-  if (w.kernel_h != 3 || w.kernel_w != 3 || w.dilation_w != 1 || w.stride_w > 2 || !to.blocks) return false;
-  for (int block = 0; block < ceil_div(w.in.channels, kPanel); ++block)
-    if (!to.blocks[block].high) return false;
-  return true;
-}
-
-// Output rows of a depthwise convolution.
-struct DepthwiseRows {
-  const Window& w;
-  const uint8_t* in;
-  int zero;
-  const int16_t* pairs;
-  const Requantize& to;
-  uint8_t* out;
-  Range rows;
-  const uint8_t* padding;  // a row of the input that is all `zero`
-
-  size_t channels() const { return size_t(w.in.channels); }
-  size_t padded() const { return size_t(ceil_div(w.in.channels, kPanel)) * kPanel; }
-
-  // Calls kernel(rows of taps, outputs) for all rows, in pairs where they overlap. `row` is where an input row lies.
-  template <class Row, class Kernel>
-  void for_rows(const Row& row, const Kernel& kernel) const {
-    const bool two = w.stride_h == 1 && w.dilation_h == 1;
-    const size_t out_row = size_t(w.out.width) * channels();
-    for (int y = rows.begin; y < rows.end; y += two ? 2 : 1) {
-      const bool both = two && y + 1 < rows.end;
-      const int top = y * w.stride_h - w.pad_top, below = w.dilation_h;
-      const TapRows taps = {{row(top), row(top + below), row(top + 2 * below), row(both ? top + 3 : top + 2 * below)},
-                            w.pad_left, w.in.width, zero};
-      uint8_t* to_row = out + size_t(y) * out_row;
-      kernel(taps, {to_row, both ? to_row + out_row : nullptr});
+  template <bool two>
+  static void windows(const Column& first, const Column& second, const Column& third,
+                      const Constants& k, const Bounds& to, uint8_t* const (&out)[2], size_t at,
+                      int count) {
+    typename V::Type upper[4], lower[4];
+    for (int j = 0; j < 4; ++j) {
+      const size_t i = size_t(j) * (V::kBytes / 4);
+      const auto bias = V::load(k.bias + i), even = V::load(k.even + i), odd = V::load(k.odd + i);
+      const auto half = V::load(k.half + i), shift = V::load(k.shift + i);
+      const auto w0 = V::load(k.weights[0] + i), w1 = V::load(k.weights[1] + i), w2 = V::load(k.weights[2] + i);
+      const auto sum = V::products(V::products(bias, first.taps[j], w0), second.taps[j], w1);
+      upper[j] = V::level(V::products(sum, third.taps[j], w2), even, odd, half, shift);
+      if (!two) continue;
+      const auto next = V::products(V::products(bias, first.taps[j], V::byte_on(w0)), second.taps[j], V::byte_on(w1));
+      lower[j] = V::level(V::products(next, third.taps[j], V::byte_on(w2)), even, odd, half, shift);
     }
+    V::store(out[0] + at, count, V::bytes(upper, to.zero, to.low, to.high));
+    if (two) V::store(out[1] + at, count, V::bytes(lower, to.zero, to.low, to.high));
   }
+};
 
-  template <class V>
-  void channels_from(int c) const {
-    const int count = w.in.channels - c < V::kBytes ? w.in.channels - c : V::kBytes;
-    const WindowConstants<V> constants(pairs, padded(), to, c, w.in.channels);
-    const auto row = [&](int y) {
-      return (y >= 0 && y < w.in.height ? in + size_t(y) * size_t(w.in.width) * channels() : padding) + c;
-    };
-    for_rows(row, [&](const TapRows& taps, uint8_t* const(&outs)[2]) {
-      uint8_t* const from_c[2] = {outs[0] + c, outs[1] ? outs[1] + c : nullptr};
-      const auto kernel = w.stride_w == 2 ? (outs[1] ? window_rows<V, 2, true> : window_rows<V, 2, false>)
-                                          : (outs[1] ? window_rows<V, 1, true> : window_rows<V, 1, false>);
-      kernel(taps, channels(), size_t(w.out.width), constants, to, from_c, count);
-    });
-  }
+struct DepthwiseSet {
+  using Flat = Interleaved<Bytes64>;
+  static constexpr int kFlatBelow = Bytes32::kBytes;
 
-  void run() const {
-    for (int c = 0; c < w.in.channels;) {
-      const int left = w.in.channels - c;
+  static void run(const DepthwiseRows& rows) {
+    for (int c = 0; c < rows.w.in.channels;) {
+      const int left = rows.w.in.channels - c;
       if (left > Bytes32::kBytes) {
-        channels_from<Bytes64>(c);
+        rows.channels_from<Interleaved<Bytes64>>(c);
         c += Bytes64::kBytes;
       } else if (left > Bytes16::kBytes) {
-        channels_from<Bytes32>(c);
+        rows.channels_from<Interleaved<Bytes32>>(c);
         c += Bytes32::kBytes;
       } else {
-        channels_from<Bytes16>(c);
+        rows.channels_from<Interleaved<Bytes16>>(c);
         c += Bytes16::kBytes;
       }
     }
   }
-
-  void run_flat(const Band& band) const {
-    const WindowConstants<Bytes64> constants(pairs, padded(), to, w.in.channels);
-    const int first = rows.begin * w.stride_h - w.pad_top;
-    const auto row = [&](int y) { return band.origin + size_t(y - first) * band.row; };
-    for_rows(row, [&](const TapRows& taps, uint8_t* const(&outs)[2]) {
-      const auto kernel = outs[1] ? window_rows_flat<true> : window_rows_flat<false>;
-      kernel(taps, channels(), size_t(w.out.width), constants, to, outs, Bytes64::kBytes / channels() * channels());
-    });
-  }
 };
-
-void depthwise_3x3(const Window& w, const uint8_t* in, int zero, const int16_t* pairs, const Requantize& to, uint8_t* out,
-                   Range rows, uint8_t* scratch) {
-  if (w.stride_w == 1 && w.in.channels < Bytes32::kBytes) {
-    const int most = band_rows(w);
-    for (int begin = rows.begin; begin < rows.end; begin += most) {
-      const Range part = {begin, begin + most < rows.end ? begin + most : rows.end};
-      const Band band = make_band(w, in, zero, part, scratch);
-      DepthwiseRows{w, in, zero, pairs, to, out, part, nullptr}.run_flat(band);
-    }
-    return;
-  }
-  if (has_padding(w)) memset(scratch, zero, size_t(w.in.width) * size_t(w.in.channels));
-  DepthwiseRows{w, in, zero, pairs, to, out, rows, scratch}.run();
-}
 
 }  // namespace
 }  // namespace camfit
