@@ -38,26 +38,30 @@ struct QuadWeights {
   }
 };
 
+// Without `wide`, only the low 8 channels count.
+template <bool wide = true>
 inline __attribute__((always_inline)) void add_quad(Sums& sums, const uint8_t* pixel, const QuadWeights& w) {
   const __m256i x = load_quad(pixel);
   sums.low = _mm256_add_epi32(sums.low, widened(_mm256_maddubs_epi16(x, w.low)));
-  sums.high = _mm256_add_epi32(sums.high, widened(_mm256_maddubs_epi16(x, w.high)));
+  if (wide) sums.high = _mm256_add_epi32(sums.high, widened(_mm256_maddubs_epi16(x, w.high)));
 }
 
 // A quad and the one after it, whose products are added in 16 bits first.
+template <bool wide = true>
 inline __attribute__((always_inline)) void add_quads(Sums& sums, const uint8_t* pixel, const QuadWeights& w,
                                                      const QuadWeights& next) {
   const __m256i x = load_quad(pixel), y = load_quad(pixel + kQuad);
   const __m256i low = _mm256_add_epi16(_mm256_maddubs_epi16(x, w.low), _mm256_maddubs_epi16(y, next.low));
-  const __m256i high = _mm256_add_epi16(_mm256_maddubs_epi16(x, w.high), _mm256_maddubs_epi16(y, next.high));
   sums.low = _mm256_add_epi32(sums.low, widened(low));
+  if (!wide) return;
+  const __m256i high = _mm256_add_epi16(_mm256_maddubs_epi16(x, w.high), _mm256_maddubs_epi16(y, next.high));
   sums.high = _mm256_add_epi32(sums.high, widened(high));
 }
 
 inline Sums biases(const Requantize& to, size_t c) { return Sums{load8(to.bias + c), load8(to.bias + c + 8)}; }
 
 // `count` pixels, `step` bytes apart, against one panel. The sums start at the biases.
-template <int count>
+template <int count, bool wide>
 inline __attribute__((always_inline)) void convolve(const uint8_t* origin, size_t step, const QuadPlaces& places,
                                                     const Int8Panels& panels, int panel, size_t quads, const Sums& bias,
                                                     Sums (&all)[count]) {
@@ -70,19 +74,30 @@ inline __attribute__((always_inline)) void convolve(const uint8_t* origin, size_
       const uint8_t* x = origin + size_t(y) * places.row + size_t(run) * places.run;
       for (int q = 0; q < joined; ++q, x += 2 * kQuad, weights += 2 * kBytes) {
         const QuadWeights w(weights), next(weights + kBytes);
-        CAMFIT_UNROLL(4) for (int i = 0; i < count; ++i) add_quads(sums[i], x + size_t(i) * step, w, next);
+        CAMFIT_UNROLL(4) for (int i = 0; i < count; ++i) add_quads<wide>(sums[i], x + size_t(i) * step, w, next);
       }
       for (int q = 0; q < single; ++q, x += kQuad, weights += kBytes) {
         const QuadWeights w(weights);
-        CAMFIT_UNROLL(4) for (int i = 0; i < count; ++i) add_quad(sums[i], x + size_t(i) * step, w);
+        CAMFIT_UNROLL(4) for (int i = 0; i < count; ++i) add_quad<wide>(sums[i], x + size_t(i) * step, w);
       }
     }
   }
-  const uint32_t end = panels.extra_begin ? panels.extra_begin[panel + 1] : 0;
-  for (uint32_t e = panels.extra_begin ? panels.extra_begin[panel] : 0; e < end; ++e) {
-    const uint8_t* x = origin + places.of(panels.extra_quad[e]);
-    const QuadWeights w(panels.extra + size_t(e) * kBytes);
-    CAMFIT_UNROLL(4) for (int i = 0; i < count; ++i) add_quad(sums[i], x + size_t(i) * step, w);
+  if (panels.extra_begin) {
+    // Extras come in the order of their quads, so their runs are walked to rather than divided for.
+    const uint8_t *row = origin, *of_run = origin;
+    int run = 0;
+    uint32_t first = 0;  // quad of the run
+    for (uint32_t e = panels.extra_begin[panel]; e < panels.extra_begin[panel + 1]; ++e) {
+      for (; panels.extra_quad[e] - first >= uint32_t(places.quads); first += uint32_t(places.quads)) {
+        const bool last = ++run == places.runs;
+        if (last) run = 0;
+        row += last ? places.row : 0;
+        of_run = last ? row : of_run + places.run;
+      }
+      const uint8_t* x = of_run + (panels.extra_quad[e] - first) * kQuad;
+      const QuadWeights w(panels.extra + size_t(e) * kBytes);
+      CAMFIT_UNROLL(4) for (int i = 0; i < count; ++i) add_quad<wide>(sums[i], x + size_t(i) * step, w);
+    }
   }
   CAMFIT_UNROLL(4) for (int i = 0; i < count; ++i) all[i] = sums[i];
 }
@@ -105,12 +120,34 @@ inline void store(const Target& target, const Sums& sums, const PanelPlace& plac
   }
 }
 
-template <int count>
-void convolve_and_store(const uint8_t* origin, size_t step, const QuadPlaces& places, const Int8Panels& panels, int panel,
-                        size_t quads, const Target& target, const PanelPlace& place, size_t pixel) {
+// One panel and the row of pixels that it goes over.
+struct Work {
+  const QuadPlaces places;
+  const Int8Panels& panels;
+  int panel;
+  size_t quads;  // of a panel
+  const Target& target;
+  const PanelPlace place;
+};
+
+template <int count, bool wide>
+void convolve_and_store(const Work& work, const uint8_t* origin, size_t step, size_t pixel) {
   Sums sums[count];
-  convolve<count>(origin, step, places, panels, panel, quads, biases(target.to, size_t(place.first)), sums);
-  CAMFIT_UNROLL(4) for (int i = 0; i < count; ++i) store(target, sums[i], place, panel, pixel + size_t(i));
+  const Sums bias = biases(work.target.to, size_t(work.place.first));
+  convolve<count, wide>(origin, step, work.places, work.panels, work.panel, work.quads, bias, sums);
+  CAMFIT_UNROLL(4) for (int i = 0; i < count; ++i) store(work.target, sums[i], work.place, work.panel, pixel + size_t(i));
+}
+
+template <bool wide>
+void convolve_row(const Work& work, const uint8_t* origin, size_t step, size_t pixel, int count) {
+  for (; count >= kPixels; count -= kPixels, origin += kPixels * step, pixel += kPixels)
+    convolve_and_store<kPixels, wide>(work, origin, step, pixel);
+  switch (count) {
+    case 3: return convolve_and_store<3, wide>(work, origin, step, pixel);
+    case 2: return convolve_and_store<2, wide>(work, origin, step, pixel);
+    case 1: return convolve_and_store<1, wide>(work, origin, step, pixel);
+    default: return;
+  }
 }
 
 size_t int8_conv2d_scratch(const Window& w) { return band_scratch(w); }
@@ -120,19 +157,11 @@ void int8_conv2d(const Window& w, const uint8_t* in, int zero, const Int8Panels&
   const size_t quads = size_t(quads_of(w)), cin = size_t(w.in.channels / w.groups);
   const Target target = {to, out, size_t(w.out.channels)};
   const auto row = [&](const uint8_t* first, size_t band_row, size_t pixel, int count, size_t step) {
-    const QuadPlaces places = quad_places(w, band_row);
     for (int p = range.begin; p < range.end; ++p) {
       const PanelPlace place = panel_place(w.out.channels, w.groups, p);
-      const uint8_t* origin = first + size_t(place.group) * cin;
-      int x = 0;
-      for (; x + kPixels <= count; x += kPixels, origin += kPixels * step)
-        convolve_and_store<4>(origin, step, places, panels, p, quads, target, place, pixel + size_t(x));
-      switch (count - x) {
-        case 3: convolve_and_store<3>(origin, step, places, panels, p, quads, target, place, pixel + size_t(x)); break;
-        case 2: convolve_and_store<2>(origin, step, places, panels, p, quads, target, place, pixel + size_t(x)); break;
-        case 1: convolve_and_store<1>(origin, step, places, panels, p, quads, target, place, pixel + size_t(x)); break;
-        default: break;
-      }
+      const Work work = {quad_places(w, band_row), panels, p, quads, target, place};
+      const auto kernel = place.count > kPanel / 2 ? convolve_row<true> : convolve_row<false>;
+      kernel(work, first + size_t(place.group) * cin, step, pixel, count);
     }
   };
   for_each_row(w, in, zero, rows, scratch, row);

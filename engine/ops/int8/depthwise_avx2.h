@@ -5,6 +5,7 @@
 #include <immintrin.h>
 
 #include "depthwise_rows.h"
+#include "vectors_avx2.h"
 
 namespace camfit {
 namespace {
@@ -107,10 +108,7 @@ struct PairedWords {
     const __m256i words = _mm256_adds_epi16(_mm256_packs_epi32(low, high), bounds.zero);
     const __m256i doubled = _mm256_permute4x64_epi64(_mm256_packus_epi16(words, words), 0x08);
     const __m128i bytes = _mm_min_epu8(_mm_max_epu8(_mm256_castsi256_si128(doubled), bounds.low), bounds.high);
-    if (count >= kBytes) return _mm_storeu_si128(reinterpret_cast<__m128i*>(to), bytes);
-    uint8_t all[kBytes];
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(all), bytes);
-    memcpy(to, all, size_t(count));
+    store_bytes(to, bytes, count);
   }
 
   template <bool two>

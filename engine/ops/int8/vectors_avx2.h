@@ -44,14 +44,22 @@ inline __m128i requantize16(__m256i low, __m256i high, const Requantize& to, con
   return bounded(_mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1)), to);
 }
 
+// The first `count` bytes, up to 16, in at most four pieces: a copy of so few bytes is no time to call a function.
 inline void store_bytes(uint8_t* out, __m128i bytes, int count) {
-  if (count == 16) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
-    return;
+  if (count >= 16) return _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
+  if (count & 8) {
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(out), bytes);
+    bytes = _mm_unpackhi_epi64(bytes, bytes);
+    out += 8;
   }
-  uint8_t all[16];
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(all), bytes);
-  memcpy(out, all, size_t(count));
+  uint64_t rest;
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(&rest), bytes);
+  for (int piece = 4; piece > 0; piece /= 2) {
+    if (!(count & piece)) continue;
+    for (int i = 0; i < piece; ++i) out[i] = uint8_t(rest >> 8 * i);
+    rest >>= 8 * piece;
+    out += piece;
+  }
 }
 
 inline __m256 float8(__m256i sum, const Requantize& to, size_t c) {
