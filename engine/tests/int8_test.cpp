@@ -95,7 +95,8 @@ struct Prepared {
     for (size_t i = 0; i < kBytes; i += 2) {
       int positive = 0, negative = 0;
       for (size_t j = 0; j < size_t(together); ++j) {
-        for (const int w : {all[(quad + j) * kBytes + i], all[(quad + j) * kBytes + i + 1]}) (w > 0 ? positive : negative) += w;
+        const int8_t* pair = &all[(quad + j) * kBytes + i];
+        for (const int w : {pair[0], pair[1]}) (w > 0 ? positive : negative) += w;
       }
       check(255 * positive <= 32767 && 255 * negative >= -32768, "sums of 16 bits cannot saturate");
     }

@@ -1,5 +1,5 @@
-// The sum of two tensors of bytes, for AVX2 and the sets above it. A multiplier of up to 22 bits is two factors of 16 bits,
-// so that VPMADDWD multiplies and adds both inputs at once.
+// The sum of two tensors of bytes, for AVX2 and the sets above it. A multiplier of up to 22 bits is two factors of 16
+// bits, so that VPMADDWD multiplies and adds both inputs at once.
 #pragma once
 #include <immintrin.h>
 

@@ -135,7 +135,8 @@ void convolve_and_store(const Work& work, const uint8_t* origin, size_t step, si
   Sums sums[count];
   const Sums bias = biases(work.target.to, size_t(work.place.first));
   convolve<count, wide>(origin, step, work.places, work.panels, work.panel, work.quads, bias, sums);
-  CAMFIT_UNROLL(4) for (int i = 0; i < count; ++i) store(work.target, sums[i], work.place, work.panel, pixel + size_t(i));
+  CAMFIT_UNROLL(4) for (int i = 0; i < count; ++i)
+    store(work.target, sums[i], work.place, work.panel, pixel + size_t(i));
 }
 
 template <bool wide>

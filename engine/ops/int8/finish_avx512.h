@@ -42,8 +42,8 @@ struct HighBlock {
   }
 };
 
-// The bytes of four vectors of levels, one after the other. Both steps of narrowing saturate, and so does the addition of
-// the zero point, which the bounds, 0 to 255, make right.
+// The bytes of four vectors of levels, one after the other. Both steps of narrowing saturate, and so does the addition
+// of the zero point, which the bounds, 0 to 255, make right.
 inline __m512i bytes_of(__m512i a, __m512i b, __m512i c, __m512i d, const Bounds& bounds) {
   const __m512i ab = _mm512_adds_epi16(_mm512_packs_epi32(a, b), bounds.zero);
   const __m512i cd = _mm512_adds_epi16(_mm512_packs_epi32(c, d), bounds.zero);
@@ -92,8 +92,9 @@ inline __attribute__((always_inline)) void store_high(const Target& target, cons
   const size_t channels = target.channels;
   uint8_t* to = static_cast<uint8_t*>(target.out) + pixel * channels + size_t(place->first);
   CAMFIT_UNROLL(2) for (int i = 0; i < pixels; i += 4, to += 4 * channels) {
-    const int last = pixels - 1, b = i + 1 < last ? i + 1 : last, c = i + 2 < last ? i + 2 : last, d = i + 3 < last ? i + 3 : last;
-    const __m512i bytes = bytes_of(levels(sums[i][0]), levels(sums[b][0]), levels(sums[c][0]), levels(sums[d][0]), bounds);
+    const int b = i + 1 < pixels ? i + 1 : i, c = i + 2 < pixels ? i + 2 : i, d = i + 3 < pixels ? i + 3 : i;
+    const __m512i bytes = bytes_of(levels(sums[i][0]), levels(sums[b][0]), levels(sums[c][0]), levels(sums[d][0]),
+                                   bounds);
     _mm_mask_storeu_epi8(to, lanes, _mm512_castsi512_si128(bytes));
     if (i + 1 < pixels) _mm_mask_storeu_epi8(to + channels, lanes, _mm512_extracti32x4_epi32(bytes, 1));
     if (i + 2 < pixels) _mm_mask_storeu_epi8(to + 2 * channels, lanes, _mm512_extracti32x4_epi32(bytes, 2));

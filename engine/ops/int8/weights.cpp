@@ -36,8 +36,9 @@ void int8_panels(const Window& window, const int8_t* weights, int8_t* values) {
   }
 }
 
-// Makes the weights of one sign among `count` safe and puts what is taken off into `taken`. The last give first, so that few
-// quads need an extra; none gives more than half of what is safe, so that one extra is enough for a quad, unless all must.
+// Makes the weights of one sign among `count` safe and puts what is taken off into `taken`. The last give first, so that
+// few quads need an extra; none gives more than half of what is safe, so that one extra is enough for a quad, unless all
+// must.
 static void take_off(int sign, int count, int8_t* const* weights, int8_t* const* taken) {
   int over = -kSafe;
   for (int i = 0; i < count; ++i) over += *weights[i] * sign > 0 ? *weights[i] * sign : 0;
@@ -53,7 +54,8 @@ static void take_off(int sign, int count, int8_t* const* weights, int8_t* const*
   }
 }
 
-// The first of what was taken off a quad that a pair of any two may have; what is left stays. Returns whether there was any.
+// Moves into `part` as much of what was taken off a quad as is safe in whatever pairs it stands. Returns whether there was
+// any.
 static bool safe_part(int8_t* taken, int8_t* part) {
   bool any = false;
   for (int i = 0; i < kPanel * kQuad; ++i) {
