@@ -112,18 +112,19 @@ void layer(const char* kind, const Window& w, bool uniform) {
     Aligned<uint8_t> scratch(k->int8->conv2d_scratch(w) + 64);
     std::vector<uint32_t> begin(size_t(panels) + 1), quad;
     std::vector<int8_t> extra;
-    Int8Panels held = {values.data(), nullptr, nullptr, nullptr};
+    Int8Panels held = {values.data(), 1, nullptr, nullptr, nullptr};
     if (depthwise) {
       int8_pairs(w, integers.data(), pairs.data());
       calls.push_back([&] { k->int8->depthwise(w, in.data(), 3, pairs.data(), to, out.data(), rows, scratch.data()); });
     } else {
       int8_panels(w, integers.data(), values.data());
       if (k->int8->extras) {
-        const uint32_t extras = int8_extras(panels, quads, values.data(), nullptr, nullptr, nullptr);
+        held.together = int8_together(w, values.data());
+        const uint32_t extras = int8_extras(w, held.together, values.data(), nullptr, nullptr, nullptr);
         quad.resize(extras);
         extra.resize(size_t(extras) * kPanel * kQuad);
-        int8_extras(panels, quads, values.data(), begin.data(), quad.data(), extra.data());
-        held = {values.data(), begin.data(), quad.data(), extra.data()};
+        int8_extras(w, held.together, values.data(), begin.data(), quad.data(), extra.data());
+        held = {values.data(), held.together, begin.data(), quad.data(), extra.data()};
         std::printf(" extras %4.1f %%", 100.0 * extras / (double(panels) * quads));
       }
       if (linear) {

@@ -135,14 +135,16 @@ bool fill_int8_panels(const Holder& at, const int8_t* integers, HeldInt8* out) {
   if (!values) return at.no_memory();
   int8_panels(window, integers, values);
   out->panels.values = values;
+  out->panels.together = 1;
   if (!at.kernels.int8->extras) return true;
-  const uint32_t count = int8_extras(panels, quads, values, nullptr, nullptr, nullptr);
+  out->panels.together = int8_together(window, values);
+  const uint32_t count = int8_extras(window, out->panels.together, values, nullptr, nullptr, nullptr);
   if (count == 0) return true;
   uint32_t* begin = at.allocator.take<uint32_t>(uint64_t(panels) + 1);
   uint32_t* quad = at.allocator.take<uint32_t>(count);
   int8_t* extra = at.allocator.take<int8_t>(uint64_t(count) * kPanel * kQuad);
   if (!begin || !quad || !extra) return at.no_memory();
-  int8_extras(panels, quads, values, begin, quad, extra);
+  int8_extras(window, out->panels.together, values, begin, quad, extra);
   out->panels.extra_begin = begin;
   out->panels.extra_quad = quad;
   out->panels.extra = extra;

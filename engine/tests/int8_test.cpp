@@ -68,24 +68,37 @@ struct Prepared {
   std::vector<uint32_t> begin, quad;
   Int8Panels panels = {};
 
-  Prepared(const Window& w, const int8_t* weights, bool with_extras) {
+  Prepared(const Window& w, const int8_t* weights, bool with_extras, int together) {
     const int count = int8_panel_count(w), quads = quads_of(w);
     values.resize(size_t(count) * size_t(quads) * kPanel * kQuad);
     int8_panels(w, weights, values.data());
     panels.values = values.data();
+    panels.together = together;
     if (!with_extras) return;
-    const uint32_t extras = int8_extras(count, quads, values.data(), nullptr, nullptr, nullptr);
+    const uint32_t extras = int8_extras(w, together, values.data(), nullptr, nullptr, nullptr);
     begin.resize(size_t(count) + 1);
     quad.resize(extras);
     extra.resize(size_t(extras) * kPanel * kQuad);
-    check(int8_extras(count, quads, values.data(), begin.data(), quad.data(), extra.data()) == extras, "the same count");
-    panels = {values.data(), begin.data(), quad.data(), extra.data()};
-    for (const std::vector<int8_t>* all : {&values, &extra}) {
-      for (size_t i = 0; i < all->size(); i += 2) {
-        const int positive = std::max(0, int((*all)[i])) + std::max(0, int((*all)[i + 1]));
-        const int negative = std::min(0, int((*all)[i])) + std::min(0, int((*all)[i + 1]));
-        check(255 * positive <= 32767 && 255 * negative >= -32768, "a pair cannot saturate");
+    check(int8_extras(w, together, values.data(), begin.data(), quad.data(), extra.data()) == extras, "the same count");
+    panels = {values.data(), together, begin.data(), quad.data(), extra.data()};
+    const int run = runs_of(w).quads();
+    for (int q = 0; q < count * quads; ++q) {
+      const int in_run = q % quads % run;
+      check_safe(values, size_t(q), together == 2 && in_run % 2 == 0 && in_run + 1 < run ? 2 : 1);
+    }
+    for (size_t e = 0; e < extras; ++e) check_safe(extra, e, 1);
+  }
+
+  // Pairs of `together` quads cannot leave 16 bits, in whatever order they are added.
+  static void check_safe(const std::vector<int8_t>& all, size_t quad, int together) {
+    constexpr size_t kBytes = kPanel * kQuad;
+    for (size_t i = 0; i < kBytes; i += 2) {
+      int positive = 0, negative = 0;
+      for (size_t j = 0; j < size_t(together); ++j) {
+        const int8_t* pair = &all[(quad + j) * kBytes + i];
+        for (const int w : {pair[0], pair[1]}) (w > 0 ? positive : negative) += w;
       }
+      check(255 * positive <= 32767 && 255 * negative >= -32768, "sums of 16 bits cannot saturate");
     }
   }
 };
@@ -138,7 +151,7 @@ void test_conv(const Kernels& k, uint32_t seed) {
   const Layer layer(w, random.integer(0, 3) != 0, random);
   const int zero = random.one_of({0, 7, 255});
   const Bytes in = random_bytes(w.in.size(), random);
-  const Prepared prepared(w, layer.weights.data(), k.int8->extras);
+  const Prepared prepared(w, layer.weights.data(), k.int8->extras, random.integer(1, 2));
   const int panels = int8_panel_count(w);
   Bytes expected(w.out.size() * element(layer), 0x5A), got(expected.size(), 0x5A), untouched = expected;
   expect_conv(layer, in, zero, &expected);
@@ -153,7 +166,7 @@ void test_conv(const Kernels& k, uint32_t seed) {
 
 void test_depthwise(const Kernels& k, uint32_t seed) {
   Random random(seed);
-  const int channels = random.one_of({1, 3, 8, 15, 16, 17, 32, 33, 50});
+  const int channels = random.one_of({1, 3, 8, 15, 16, 17, 24, 32, 33, 50, 64, 80, 100, 130});
   const Window w = random_window(channels, channels, channels, 14, random);
   const Layer layer(w, random.coin(), random);
   const int zero = random.one_of({0, 7, 255});
@@ -176,7 +189,7 @@ void test_linear(const Kernels& k, uint32_t seed) {
   w.out = {1, 1, random.integer(1, 70)};
   const Layer layer(w, random.coin(), random);
   const Bytes in = random_bytes(w.in.size(), random);
-  const Prepared prepared(w, layer.weights.data(), k.int8->extras);
+  const Prepared prepared(w, layer.weights.data(), k.int8->extras, random.integer(1, 2));
   const int panels = int8_panel_count(w), cut = random.integer(0, panels);
   Bytes expected(w.out.size() * element(layer), 0x5A), got = expected;
   expect_conv(layer, in, 0, &expected);
@@ -304,8 +317,27 @@ void test_by_hand(const Kernels& k) {
   check(q[0] == 66, "%s int8 avg_pool by hand: %d", k.name, q[0]);
 }
 
+// Every sum of every number of taps: a set may divide by multiplying.
+void test_means(const Kernels& k) {
+  for (const int count : {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 25, 31, 33, 36, 49, 63, 64, 81, 100, 127, 128, 129}) {
+    Window w;
+    w.in = {1, count, 255 * count + 1};
+    w.out = {1, 1, w.in.channels};
+    w.kernel_w = count;
+    Bytes in(w.in.size() + kInt8Slack), got(w.out.size());
+    for (int c = 0; c < w.in.channels; ++c)
+      for (int i = 0, left = c; i < count; ++i, left -= std::min(left, 255))
+        in[size_t(i * w.in.channels + c)] = uint8_t(std::min(left, 255));
+    k.int8->avg_pool(w, in.data(), 0, true, got.data(), {0, 1});
+    int wrong = 0;
+    for (int c = 0; c < w.in.channels; ++c) wrong += got[size_t(c)] != (2 * c + count) / (2 * count);
+    check(wrong == 0, "%s int8 avg_pool of %d taps: %d sums are divided wrongly", k.name, count, wrong);
+  }
+}
+
 void test_set(const Kernels& k) {
   test_by_hand(k);
+  test_means(k);
   for (uint32_t seed = 0; seed < 400; ++seed) {
     test_conv(k, seed);
     test_depthwise(k, seed);

@@ -55,7 +55,7 @@ void for_each_block(const Window& w, const uint8_t* in, uint8_t* out, Range rows
   }
 }
 
-void max_pool(const Window& w, const uint8_t* in, uint8_t* out, Range rows) {
+inline void max_pool(const Window& w, const uint8_t* in, uint8_t* out, Range rows) {
   const size_t channels = size_t(w.in.channels), below = size_t(w.in.width) * channels;
   for_each_block(w, in, out, rows, [&](const uint8_t* first, int height, int width, uint8_t* best) {
     memcpy(best, first, kTogether);
@@ -125,12 +125,12 @@ void channel_shuffle(const uint8_t* in, int pixels, int channels, int groups, ui
 
 }  // namespace elementwise
 
-// The table of a set whose own kernels are these.
-#define CAMFIT_INT8_TABLE(extras, scratch, conv2d, depthwise, linear, shuffle)                                 \
+// The table of a set whose own kernels are these; `bytes` is the namespace of its sum and pools.
+#define CAMFIT_INT8_TABLE(extras, scratch, conv2d, depthwise, linear, shuffle, bytes)                          \
   {                                                                                                            \
-    extras, elementwise::quantize, elementwise::dequantize, scratch, conv2d, depthwise, linear,                \
-        elementwise::add, elementwise::max_pool, elementwise::avg_pool, elementwise::global_avg_pool,          \
-        elementwise::clamp, elementwise::flatten, shuffle                                 \
+    extras, elementwise::quantize, elementwise::dequantize, scratch, conv2d, depthwise, linear, bytes::add,    \
+        bytes::max_pool, bytes::avg_pool, elementwise::global_avg_pool, elementwise::clamp,                    \
+        elementwise::flatten, shuffle                                                                          \
   }
 
 }  // namespace

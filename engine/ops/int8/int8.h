@@ -40,27 +40,39 @@ inline int int8_panel_count(const Window& window) {
 // weights of a pair are large: 255 * (w0 + w1) must stay within int16. There, a pair is reduced to a safe one, and what
 // was taken away stands in an extra quad of the same place, which is multiplied as well. So sums are exact with all of
 // the weights' 8 bits, and weights of 7 bits never need extras.
+//
+// With `together` = 2, the pairs of two neighbouring quads of a run may be added in 16 bits too: the positive ones of their
+// four weights are safe together, and so are the negative ones. A last quad of an odd number is alone.
 struct Int8Panels {
   const int8_t* values;
+  int together;                 // 1 or 2
   const uint32_t* extra_begin;  // [panels + 1], null where the set needs no extras; indices into the next two
   const uint32_t* extra_quad;   // which quad of its panel
   const int8_t* extra;          // [extras][kPanel][kQuad]
 };
-constexpr int kSafePositive = 128, kSafeNegative = -128;  // of a pair: 255 * 128 = 32,640, 255 * -128 = -32,640
+constexpr int kSafe = 128;  // what weights of one sign may add up to: 255 * 128 = 32,640, 255 * -128 = -32,640
 
 // From sums to outputs, per output channel c:
 //   bytes: clamp(zero + ((sum + bias[c]) * multiplier[c] + 2^(shift[c]-1) >> shift[c]), low, high), shift 1..62
 //   floats (multiplier null): activation(float(sum + bias[c]) * scale[c])
-// The arrays are filled up with kPanel values. |sum + bias| * multiplier / 2^shift is below 2^30.
+// The arrays are filled up with kPanel values. sum + bias fits 32 bits, whatever the input, and |sum + bias| *
+// multiplier / 2^shift is below 2^30.
 // `blocks` says the same for vectors: a block of each panel (of a depthwise convolution: of each kPanel channels).
 //
-// There is no arithmetic shift of 64 bits in AVX2. So with 2^62 in `add`, beside the bias and the half, the shift is a
+// Where all shifts are kHighShift or more, 2^(shift-1) is a multiple of 2^32, and so the low half of the product does not
+// matter: the result is (high half of the product + half) >> high_shift, with half = 2^(high_shift-1), in 32 bits. None
+// overflows: the product is below 2^62, its high half below 2^30, and half at most 2^29. Ratios below 1/4 are such.
+//
+// Else the shift is one of 64 bits. There is no arithmetic one in AVX2. So with 2^62 in `add`, beside the half, it is a
 // logical one, and `less` is what it leaves of that 2^62 (less the zero point), of which the low 32 bits are enough.
+constexpr int kHighShift = 33;
 struct RequantizeBlock {
-  int64_t add[2][kPanel / 2];         // of the even, then of the odd channels, as the next two
-  int64_t multiplier[2][kPanel / 2];
+  int64_t multiplier[2][kPanel / 2];  // of the even, then of the odd channels, as the next two
+  int64_t add[2][kPanel / 2];
   int64_t shift[2][kPanel / 2];
   int32_t less[kPanel];
+  int32_t half[kPanel], high_shift[kPanel];  // where `high`
+  bool high;
 };
 struct Requantize {
   const int32_t* bias;
@@ -124,8 +136,11 @@ extern const Int8Kernels int8_dot_kernels;  // for processors that have the dot-
 
 // Integers [cout][kernel_h][kernel_w][cin / groups] to panels: quads_of(window) * kPanel * kQuad bytes each.
 void int8_panels(const Window& window, const int8_t* weights, int8_t* values);
-// Makes pairs safe in place. Returns how many extras that takes; with the last four null it only counts.
-uint32_t int8_extras(int panels, int quads, int8_t* values, uint32_t* begin, uint32_t* quad, int8_t* extra);
+// 1 or 2, the faster for these weights in panels: see Int8Panels.
+int int8_together(const Window& window, int8_t* values);
+// Makes the weights that are added in 16 bits safe, in place. Returns how many extras that takes; with the last three null
+// it only counts.
+uint32_t int8_extras(const Window& window, int together, int8_t* values, uint32_t* begin, uint32_t* quad, int8_t* extra);
 // Depthwise weights [channels][kernel_h][kernel_w] to pairs of taps, int8_pairs_size of them.
 size_t int8_pairs_size(const Window& window);
 void int8_pairs(const Window& window, const int8_t* weights, int16_t* pairs);

@@ -55,7 +55,7 @@ struct Long {
 
 const Int8Kernels int8_kernels =
     CAMFIT_INT8_TABLE(false, band_scratch, int8_conv2d<Long>, int8_depthwise, int8_linear<Long>,
-                      interleave::channel_shuffle);
+                      interleave::channel_shuffle, elementwise);
 
 }  // namespace neon
 }  // namespace camfit

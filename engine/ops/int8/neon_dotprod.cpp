@@ -42,7 +42,7 @@ struct Dot {
 
 const Int8Kernels int8_dot_kernels =
     CAMFIT_INT8_TABLE(false, band_scratch, int8_conv2d<Dot>, int8_depthwise, int8_linear<Dot>,
-                      interleave::channel_shuffle);
+                      interleave::channel_shuffle, elementwise);
 
 }  // namespace neon
 }  // namespace camfit

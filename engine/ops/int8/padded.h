@@ -91,10 +91,6 @@ struct QuadPlaces {
   size_t row;  // from a row of taps to the next
   size_t run;  // from a run to the next
   int rows, runs, quads;
-  size_t of(uint32_t quad) const {
-    const uint32_t in_run = quad % uint32_t(quads), index = quad / uint32_t(quads);
-    return size_t(index / uint32_t(runs)) * row + size_t(index % uint32_t(runs)) * run + size_t(in_run) * kQuad;
-  }
 };
 
 inline QuadPlaces quad_places(const Window& w, size_t band_row) {

@@ -80,7 +80,8 @@ void int8_linear(int cin, int cout, const uint8_t* in, const Int8Panels& panels,
 }  // namespace
 
 const Int8Kernels int8_kernels =
-    CAMFIT_INT8_TABLE(false, int8_conv2d_scratch, int8_conv2d, int8_depthwise, int8_linear, elementwise::channel_shuffle);
+    CAMFIT_INT8_TABLE(false, int8_conv2d_scratch, int8_conv2d, int8_depthwise, int8_linear,
+                      elementwise::channel_shuffle, elementwise);
 
 }  // namespace plain
 }  // namespace camfit
