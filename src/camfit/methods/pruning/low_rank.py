@@ -42,6 +42,9 @@ class LowRank:
     ``convolution`` says. A layer is left whole where its factors would need more multiply-accumulates or more weights,
     and where it has several groups (it has few weights to factorise); the notes say so.
 
+    A chain's gradients are products over its factors: train it with ``clip = 1``, or at a lower rate than the layer
+    bears. Chains of four (CP), and refitted ones, have diverged at a rate at which the whole network learned.
+
     Attributes:
         convolution: ``tucker``: 1x1, a core of the kernel's size, 1x1. ``cp``: 1x1, a column and a row for each channel
             apart, 1x1. ``spatial``: a column, then a row.
