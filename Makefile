@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test setup lint native-test arm-test fuzz clean
+.PHONY: demo test setup lint native-test arm-test fuzz agree clean
 
 setup: $(VENV)/.installed
 
@@ -52,6 +52,10 @@ fuzz: setup
 	$(BIN)/python engine/fuzz/make_corpus.py build/fuzz/corpus
 	build/fuzz/reader_fuzz -runs=$(RUNS) -max_len=4096 -verbosity=0 -print_final_stats=1 build/fuzz/corpus
 	build/fuzz/codec_fuzz -runs=$$(($(RUNS) / 5)) -max_len=1024 -verbosity=0 -print_final_stats=1
+
+# Torch against the engine on RUNS random networks; goes on where a killed run stopped.
+agree: setup
+	cd tests && $(abspath $(BIN))/python -m agreement --count $(RUNS) --state ../build/agree/$(RUNS).json --write ../docs/results
 
 clean:
 	rm -rf build dist $(VENV)

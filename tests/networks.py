@@ -55,6 +55,7 @@ class Allowed:
         softmax: a soft-max at the end.
         image_output: networks that end in an image instead of a vector.
         vector_input: networks that start from a vector.
+        norm: batch-norm.
     """
 
     binary: bool = False
@@ -62,6 +63,7 @@ class Allowed:
     softmax: bool = True
     image_output: bool = True
     vector_input: bool = True
+    norm: bool = True
 
 
 DEFAULT = Allowed()
@@ -99,7 +101,7 @@ def with_forms(
     generator = torch.Generator().manual_seed(seed)
     for layer in result.weighted().values():
         if not isinstance(layer, BinaryConv2d | BinaryLinear):
-            form, stored = _form(chosen.choice(list(forms)), layer.weight.detach(), chosen, generator)
+            form, stored = random_form(chosen.choice(list(forms)), layer.weight.detach(), chosen, generator)
             attach(layer, form, stored)
     return result
 
@@ -120,7 +122,10 @@ def quantized(network: Network, seed: int, options: Int8 | None = None) -> Netwo
     return apply(network, options.plan(network, Calibration(x, torch.zeros(len(x), dtype=torch.int64), seed)))
 
 
-def _form(name: str, weight: Tensor, chosen: random.Random, generator: torch.Generator) -> tuple[Form | None, Tensor]:
+def random_form(
+    name: str, weight: Tensor, chosen: random.Random, generator: torch.Generator
+) -> tuple[Form | None, Tensor]:
+    """A form of this name for a dense weight, with what it stores."""
     alive = torch.rand(weight.shape, generator=generator) < chosen.choice([0.1, 0.5, 0.9])
     if name == "masked":
         return Masked(alive), weight
@@ -394,6 +399,8 @@ class _Builder:
         return self._add("linear", layer, x)
 
     def _norm(self, x: _Value) -> _Value:
+        if not self.allowed.norm:
+            return x
         channels = x.shape[0]
         layer = nn.BatchNorm2d(channels) if len(x.shape) == 3 else nn.BatchNorm1d(channels)
         signs = self._uniform(channels, -0.3, 1.0).sign()

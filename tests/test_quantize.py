@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from camfit.errors import ModelError
-from camfit.layers import Quantize, build, describe
+from camfit.layers import Quantize, QuantizeMean, build, describe
 from camfit.storage import network_bytes, network_from_bytes
 from methods.chain import chain
 
@@ -47,6 +47,19 @@ def test_it_is_saved_with_its_scale_and_never_trains() -> None:
     assert int(loaded.zero_point) == 7 and not list(loaded.parameters())
     assert describe(loaded) == ("quantize", {}) and isinstance(build("quantize", {}), Quantize)
     assert "scale=0.1, zero_point=7" in str(loaded)
+
+
+def test_a_mean_is_saved_with_what_it_is_of() -> None:
+    """The sum of 9 of six pixels: 9/6 is a half that goes up, times 1/6 in 31 bits it goes down, loaded again too."""
+    x = torch.full((1, 3), 1.5)
+    layer = QuantizeMean(1.0, 0, pixels=6, source_scale=1.0)
+    network = chain((3,), bytes=layer, fc=nn.Linear(3, 2))
+    loaded = network_from_bytes(network_bytes(network), "memory").layer("bytes")
+    assert describe(loaded) == ("quantize_mean", {"pixels": 6, "source_scale": 1.0})
+    assert Quantize(1.0, 0)(x).tolist() == [[2, 2, 2]]
+    assert layer(x).tolist() == loaded(x).tolist() == [[1, 1, 1]]
+    with pytest.raises(ModelError, match="mean of 0 bytes"):
+        QuantizeMean(pixels=0)
 
 
 @pytest.mark.parametrize(("scale", "zero"), [(0.0, 0), (-1.0, 0), (float("inf"), 0), (1.0, -1), (1.0, 256)])

@@ -5,6 +5,7 @@ The table is what makes a network data: each layer is its kind's name and the co
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -98,15 +99,15 @@ class _FakeQuantize(torch.autograd.Function):
     """scale·(q − z) forward; the gradient passes where q was not clamped."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
-        q = torch.floor(x * (1 / scale) + 0.5) + zero_point
+    def forward(ctx: Any, x: Tensor, steps: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
+        q = steps + zero_point
         ctx.save_for_backward((q >= 0) & (q <= 255))
         return scale * (q.clamp(0, 255) - zero_point)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         inside: Tensor = ctx.saved_tensors[0]
-        return gradient * inside.to(gradient.dtype), None, None
+        return gradient * inside.to(gradient.dtype), None, None, None
 
 
 class Quantize(nn.Module):
@@ -133,10 +134,43 @@ class Quantize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         scale = self.scale.to(x.dtype)
-        return _FakeQuantize.apply(x, scale, self.zero_point)  # type: ignore[no-any-return, no-untyped-call]
+        with torch.no_grad():
+            steps = self._steps(x, scale)
+        return _FakeQuantize.apply(x, steps, scale, self.zero_point)  # type: ignore[no-any-return, no-untyped-call]
+
+    def _steps(self, x: Tensor, scale: Tensor) -> Tensor:
+        """Whole steps nearest to x."""
+        return torch.floor(x * (1 / scale) + 0.5)
 
     def extra_repr(self) -> str:
         return f"scale={float(self.scale):g}, zero_point={int(self.zero_point)}"
+
+
+class QuantizeMean(Quantize):
+    """Bytes of a mean of bytes, rounded as the engine rounds it: of a sum and a ratio of 31 bits (docs/format.md).
+
+    That turns some halves: the mean of six bytes whose sum is 9 gives 1, because 1/6 is a little less in 31 bits.
+
+    Args:
+        scale: as in :class:`Quantize`.
+        zero_point: likewise.
+        pixels: that the mean is of; with more than 2¹³ a sum may be rounded on the way.
+        source_scale: of the bytes that it is of.
+    """
+
+    def __init__(self, scale: float = 1.0, zero_point: int = 0, pixels: int = 1, source_scale: float = 1.0) -> None:
+        super().__init__(scale, zero_point)
+        if pixels < 1 or not 0 < source_scale < float("inf"):
+            raise ModelError(
+                f"mean of {pixels} bytes of scale {source_scale:g}: expected at least one and a scale above 0"
+            )
+        self.pixels, self.source_scale = pixels, source_scale
+
+    def _steps(self, x: Tensor, scale: Tensor) -> Tensor:
+        sums = torch.round(x.double() * (self.pixels / self.source_scale))
+        fraction, exponent = math.frexp(self.source_scale / (float(self.scale) * self.pixels))
+        ratio = math.ldexp(math.floor(fraction * 2.0**31 + 0.5), exponent - 31)
+        return torch.floor(sums * ratio + 0.5).to(x.dtype)
 
 
 @dataclass(frozen=True)
@@ -170,6 +204,7 @@ LAYERS: dict[str, LayerKind] = {
     "add": LayerKind(Add, ()),
     "concat": LayerKind(Concat, ()),
     "channel_shuffle": LayerKind(nn.ChannelShuffle, ("groups",)),
+    "quantize_mean": LayerKind(QuantizeMean, ("pixels", "source_scale")),
     "quantize": LayerKind(Quantize, ()),
 }
 

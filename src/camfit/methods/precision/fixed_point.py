@@ -21,8 +21,8 @@ class FixedPoint:
 
     The engine computes the network in products, sums and shifts of integers, and images of bytes enter it by a table.
     Arithmetic on such numbers is exact in float32 while sums stay below 2^24 steps, so the planned network in torch and
-    the packed one on any processor give the same bits; means are excepted, unless of 2^k pixels. Training on moves the
-    biases off whole steps: they are rounded again when packed, which may turn a sum that lies on a half.
+    the packed one on any processor give the same bits; means are rounded as the engine rounds them. Training on moves
+    the biases off whole steps: they are rounded again when packed, which may turn a sum that lies on a half.
 
     Attributes:
         weights: one place of the point per output ``channel``, or per ``tensor``.

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from camfit.errors import PlanError, RecipeError
 from camfit.forms import Integer, Masked, form_of, stored_of, weight_of
-from camfit.layers import BinaryConv2d, BinaryLinear, Quantize
+from camfit.layers import BinaryConv2d, BinaryLinear, Quantize, QuantizeMean
 from camfit.method import Calibration, Entry
 from camfit.methods.precision.bias_correction import corrected
 from camfit.methods.precision.calibration import Histogram, Rule, Scheme, Steps, clipped, observe, power_of_two, steps
@@ -113,12 +113,12 @@ class Int8:
             edits.append(Constrain(path, Integer(scale, self.weight_bits)))
             notes[path] = _figures(exact.layer(path), scale, self.weight_bits)
         taken = {*exact.layer_paths(), *(node.name for node in exact.nodes)}
-        for name, found in bytes_of.items():
+        for name, found in (bytes_of | _rounded_averages(placement, bytes_of)).items():
             new = f"{name.replace('@', '_')}_bytes"
             while new in taken:
                 new += "_"
             taken.add(new)
-            edits.append(Append(name, new, Quantize(found.scale, found.zero)))
+            edits.append(Append(name, new, _layer(exact, name, found, placement, bytes_of)))
         if self.bias_correction:
             once = tuple(path for path in paths if len(exact.calls(path)) == 1)
             rounded = apply(work, Plan(method, tuple(edits)))
@@ -127,7 +127,8 @@ class Int8:
             biases = {path: bias.detach() for path in paths if isinstance(bias := exact.layer(path).bias, Tensor)}
         if self.powers_of_two:
             for path in biases:
-                step = scales[path] * self._input_step(exact, path, placement, bytes_of)
+                # Steps of the largest scale are whole steps of the others too.
+                step = scales[path] * max(_input_steps(exact, path, placement, bytes_of))
                 biases[path] = step * torch.floor(biases[path] / step + 0.5)
         if self.bias_correction or self.powers_of_two:
             edits += [SetValues(f"{path}.bias", values) for path, values in biases.items()]
@@ -193,12 +194,6 @@ class Int8:
             found |= dict.fromkeys(group, common)
         return {name: found[name] for name in (INPUT, *(node.name for node in network.nodes)) if name in found}
 
-    @staticmethod
-    def _input_step(network: Network, path: str, placement: Placement, bytes_of: dict[str, Steps]) -> float:
-        """The smallest step of the values that a layer reads."""
-        sources = [source for call in network.calls(path) for source in placement.origins[call.inputs[0]]]
-        return min(bytes_of[source].scale for source in sources)
-
     @torch.no_grad()
     def _weight_scale(self, network: Network, path: str, placement: Placement, bytes_of: dict[str, Steps]) -> Tensor:
         """One scale for each output channel [cout]."""
@@ -215,11 +210,40 @@ class Int8:
             scale = _least_squares(rows, scale, limit, parts)
         scale = scale.expand(weight_of(layer).shape[0]).clone()
         if isinstance(layer.bias, Tensor):
-            least = layer.bias.abs() / (self._input_step(network, path, placement, bytes_of) * _BIAS_STEPS)
+            least = layer.bias.abs() / (min(_input_steps(network, path, placement, bytes_of)) * _BIAS_STEPS)
             while self.powers_of_two and bool((scale < least).any()):
                 scale = torch.where(scale < least, 2 * scale.clamp_min(torch.finfo(torch.float32).tiny), scale)
             scale = torch.maximum(scale, least)
         return torch.where(scale > torch.finfo(torch.float32).tiny, scale, 1.0).float()
+
+
+def _input_steps(network: Network, path: str, placement: Placement, bytes_of: dict[str, Steps]) -> list[float]:
+    """The steps of all values that a layer reads."""
+    sources = [source for call in network.calls(path) for source in placement.origins[call.inputs[0]]]
+    return [bytes_of[source].scale for source in sources]
+
+
+def _rounded_averages(placement: Placement, bytes_of: dict[str, Steps]) -> dict[str, Steps]:
+    """The average pools that take bytes and give them: the engine rounds there, and so must the training graph."""
+    found = ((name, _common(placement.origins[name], bytes_of)) for name in placement.averages)
+    return {name: common for name, common in found if common is not None}
+
+
+def _common(origins: frozenset[str], bytes_of: dict[str, Steps]) -> Steps | None:
+    """What a value's bytes are; None where it is float, or of several kinds of bytes."""
+    levels = {bytes_of.get(origin) for origin in origins}
+    return levels.pop() if len(levels) == 1 else None
+
+
+def _layer(network: Network, name: str, found: Steps, placement: Placement, bytes_of: dict[str, Steps]) -> Quantize:
+    """The layer behind the value ``name`` that makes its bytes."""
+    node = next((node for node in network.nodes if node.name == name), None)
+    if node is not None and isinstance(network.layer(node.layer), nn.AdaptiveAvgPool2d):
+        source = _common(placement.origins[node.inputs[0]], bytes_of)
+        if source is not None:
+            pixels = math.prod(network.shapes()[node.inputs[0]][1:])
+            return QuantizeMean(found.scale, found.zero, pixels, source.scale)
+    return Quantize(found.scale, found.zero)
 
 
 def _least_squares(rows: Tensor, scale: Tensor, limit: int, fractions: Sequence[float]) -> Tensor:

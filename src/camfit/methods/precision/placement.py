@@ -45,6 +45,7 @@ class Placement:
     Attributes:
         groups: names of the values behind which bytes are made, in execution order; those of one group share a scale.
         origins: by value, the sources of its bytes.
+        averages: names of the average pools: where they take bytes they round, which no other passing layer does.
     """
 
     def __init__(self, network: Network, integers: Collection[str]) -> None:
@@ -56,6 +57,9 @@ class Placement:
             self._trace(node)
         wanted = self._wanted(integers)
         self.groups = self._groups(wanted)
+        self.averages = tuple(
+            node.name for node in network.nodes if isinstance(network.get_submodule(node.layer), nn.AvgPool2d)
+        )
 
     def _trace(self, node: Node) -> None:
         if node.name in self._fused:
