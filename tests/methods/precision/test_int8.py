@@ -177,6 +177,7 @@ def test_names_that_are_taken_are_left_alone() -> None:
         ({"weight_bits": 9}, "weight_bits is 9, expected 2 to 8"),
         ({"percentile": 50.0}, "percentile is 50, expected above 50, up to 100"),
         ({"images": 0}, "images is 0, expected 1 or more"),
+        ({"output_rounding": -1}, "output_rounding is -1, expected 0 or more"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, object], message: str) -> None:
