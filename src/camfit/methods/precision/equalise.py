@@ -76,7 +76,7 @@ def equalised(network: Network, paths: tuple[str, ...], rounds: int = 40) -> dic
             stored[pair.first] = one / scale.reshape(-1, *[1] * (one.dim() - 1))
             first_bias = bias[pair.first]
             bias[pair.first] = None if first_bias is None else first_bias / scale
-            stored[pair.second] = _times(two, layers[pair.second], scale[pair.channels])
+            stored[pair.second] = input_channels_times(two, layers[pair.second], scale[pair.channels])
             largest = max(largest, float(scale.log().abs().max()))
         if largest < 1e-3:
             break
@@ -94,7 +94,7 @@ def _inputs(weight: Tensor, layer: Weighted) -> Tensor:
     return _grouped(weight, layer).abs().amax((1, 3)).reshape(-1)
 
 
-def _times(weight: Tensor, layer: Weighted, factor: Tensor) -> Tensor:
+def input_channels_times(weight: Tensor, layer: Weighted, factor: Tensor) -> Tensor:
     """The weight with each input channel multiplied."""
     grouped = _grouped(weight, layer)
     return (grouped * factor.reshape(grouped.shape[0], 1, -1, 1)).reshape(weight.shape)

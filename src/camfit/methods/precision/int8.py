@@ -24,6 +24,7 @@ from camfit.methods.precision.calibration import Histogram, Rule, Scheme, Steps,
 from camfit.methods.precision.equalise import equalised
 from camfit.methods.precision.folding import Weighted, foldable, folded, rebuilt, replacements
 from camfit.methods.precision.placement import Placement
+from camfit.methods.precision.value_equalisation import value_equalised
 from camfit.methods.selection import weighted_layers
 from camfit.network import INPUT, Network
 from camfit.plan import Append, Constrain, Edit, Plan, SetValues
@@ -37,6 +38,9 @@ _NAME = "int8"
 _BIAS_STEPS = 2.0**30
 
 _CACHED = 1 << 15
+
+# Of these the largest magnitudes of channels are taken: they only share out the range, and one more pass costs time.
+_PEAK_IMAGES = 32
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,11 @@ class Int8:
             ``entropy`` (least divergence).
         percentile: of the values that the percentile rule keeps at each end.
         equalise: cross-layer equalisation first (Nagel et al., ICCV 2019); of use where scales are per tensor.
+        value_equalisation: channels of one value brought nearer to a common range first (Meller et al., ICML 2019);
+            only with weights per channel, whose scales take it up.
         bias_correction: takes the mean error of each output channel out of the bias (Nagel et al., ICCV 2019).
+        output_rounding: layers whose outputs read at most so many inputs round their weights for the least error of the
+            output (Frantar et al., NeurIPS 2022), not of each weight; 0: none do. Only with ``bias_correction``.
         powers_of_two: scales are powers of two, so that shifts take the place of multiplications; biases are whole
             numbers of steps (see ``fixed-point``).
         keep: layers that stay float, by path.
@@ -67,7 +75,9 @@ class Int8:
     calibration: Rule = "mse"
     percentile: float = 99.99
     equalise: bool = False
+    value_equalisation: bool = True
     bias_correction: bool = True
+    output_rounding: int = 64
     powers_of_two: bool = False
     keep: tuple[str, ...] = ()
     images: int = 128
@@ -84,6 +94,8 @@ class Int8:
             raise RecipeError(f"{_NAME}: weight_bits is {self.weight_bits}, expected 2 to 8")
         if not 50 < self.percentile <= 100:
             raise RecipeError(f"{_NAME}: percentile is {self.percentile:g}, expected above 50, up to 100")
+        if self.output_rounding < 0:
+            raise RecipeError(f"{_NAME}: output_rounding is {self.output_rounding}, expected 0 or more")
         if self.images < 1:
             raise RecipeError(f"{_NAME}: images is {self.images}, expected 1 or more")
 
@@ -101,7 +113,7 @@ class Int8:
         paths = self._paths(network, layers, method)
         inputs = calibration.inputs[: self.images]
         work = network.clone().eval()
-        float_edits = self._float_edits(work, paths, method)
+        float_edits = self._float_edits(work, paths, inputs, method)
         exact = apply(work, Plan(method, float_edits))
         placement = Placement(exact, paths)
         bytes_of = self._steps(exact, placement, inputs, method)
@@ -122,7 +134,11 @@ class Int8:
         if self.bias_correction:
             once = tuple(path for path in paths if len(exact.calls(path)) == 1)
             rounded = apply(work, Plan(method, tuple(edits)))
-            biases = corrected(exact, rounded, once, inputs)
+            corrections = corrected(exact, rounded, once, inputs, self.output_rounding)
+            biases = corrections.biases
+            for number, edit in enumerate(edits):
+                if isinstance(edit, Constrain) and edit.layer in corrections.weights:
+                    edits[number] = Constrain(edit.layer, edit.form, corrections.weights[edit.layer])
         else:
             biases = {path: bias.detach() for path in paths if isinstance(bias := exact.layer(path).bias, Tensor)}
         if self.powers_of_two:
@@ -159,7 +175,7 @@ class Int8:
             raise PlanError(f"{method}: no layer can take integer weights: {why or 'there is none'}")
         return tuple(path for path in layers if path not in reasons)
 
-    def _float_edits(self, network: Network, paths: tuple[str, ...], method: str) -> tuple[Edit, ...]:
+    def _float_edits(self, network: Network, paths: tuple[str, ...], inputs: Tensor, method: str) -> tuple[Edit, ...]:
         """Folding, equalisation, and a bias wherever one will be corrected: the function stays as it is."""
         norms = foldable(network, paths)
         layers: dict[str, Weighted] = {}
@@ -169,6 +185,10 @@ class Int8:
             layers[path] = folded(layer, norm)
         if self.equalise:
             layers |= equalised(apply(network, Plan(method, replacements(network, layers, norms))), paths)
+        if self.value_equalisation and self.weights == "channel":
+            exact = apply(network, Plan(method, replacements(network, layers, norms)))
+            behind = {name for group in Placement(exact, paths).groups for name in group}
+            layers |= value_equalised(exact, paths, behind, inputs[:_PEAK_IMAGES])
         for path in paths if self.bias_correction else ():
             layer = layers.get(path, network.layer(path))
             assert isinstance(layer, Weighted)
