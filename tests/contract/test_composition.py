@@ -47,6 +47,13 @@ COMPOSE = (
     ("magnitude", "int8"),
     ("int8", "magnitude"),
     ("int8", "l1-filters"),
+    ("magnitude", "optimal-brain-damage"),
+    ("optimal-brain-damage", "optimal-brain-surgeon"),
+    ("optimal-brain-surgeon", "weight-sharing"),
+    ("optimal-brain-surgeon", "int8"),
+    ("optimal-brain-surgeon", "l1-filters"),
+    ("weight-sharing", "optimal-brain-damage"),
+    ("int8", "optimal-brain-damage"),
 )
 REFUSED = (
     ("hashednets", "l1-filters"),
@@ -63,6 +70,12 @@ REFUSED = (
     ("int8", "hashednets"),
     ("int8", "xnor-net"),
     ("int8", "int8"),
+    ("hashednets", "optimal-brain-damage"),
+    ("xnor-net", "optimal-brain-damage"),
+    ("hashednets", "optimal-brain-surgeon"),
+    ("weight-sharing", "optimal-brain-surgeon"),
+    ("int8", "optimal-brain-surgeon"),
+    ("optimal-brain-damage", "xnor-net"),
 )
 
 
