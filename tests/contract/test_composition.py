@@ -54,6 +54,8 @@ COMPOSE = (
     ("optimal-brain-surgeon", "l1-filters"),
     ("weight-sharing", "optimal-brain-damage"),
     ("int8", "optimal-brain-damage"),
+    ("magnitude", "lottery-ticket"),
+    ("lottery-ticket", "weight-sharing"),
 )
 REFUSED = (
     ("hashednets", "l1-filters"),
@@ -76,6 +78,8 @@ REFUSED = (
     ("weight-sharing", "optimal-brain-surgeon"),
     ("int8", "optimal-brain-surgeon"),
     ("optimal-brain-damage", "xnor-net"),
+    ("hashednets", "lottery-ticket"),
+    ("xnor-net", "lottery-ticket"),
 )
 
 
