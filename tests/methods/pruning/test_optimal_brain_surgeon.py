@@ -158,6 +158,11 @@ def test_a_weight_whose_values_are_shared_is_refused_by_name() -> None:
         OptimalBrainSurgeon().plan(network, correlated(12))
 
 
+def test_an_alpha_that_rounding_swallows_is_refused() -> None:
+    with pytest.raises(PlanError, match="optimal-brain-surgeon: .* rounding with alpha 1e-30; a larger alpha helps"):
+        OptimalBrainSurgeon(alpha=1e-30).plan(perceptron(), correlated(12))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

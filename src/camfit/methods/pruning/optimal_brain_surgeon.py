@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from camfit.errors import PlanError, RecipeError
@@ -76,8 +77,17 @@ class OptimalBrainSurgeon:
         """Masks and new values for every weighted layer.
 
         Raises:
-            PlanError: a weight lives in a form that would not hold the new values.
+            PlanError: a weight lives in a form that would not hold the new values, or ``alpha`` is too small beside the
+                second derivatives for double precision.
         """
+        try:
+            return self._plan(network, calibration)
+        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]  # the stubs miss it
+            raise PlanError(
+                f"optimal-brain-surgeon: H⁻¹ is lost to rounding with alpha {self.alpha:g}; a larger alpha helps"
+            ) from error
+
+    def _plan(self, network: Network, calibration: Calibration) -> Plan:
         weights = self._weights(network)
         alive = {path: weight != 0 for path, weight in weights.items()}
         groups = blocks_of({path: tuple(weight.shape) for path, weight in weights.items()}, self.whole, self.block)
