@@ -11,6 +11,7 @@ adds nothing to the diagonal: there both diagonals are one and the same, unless 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -51,8 +52,7 @@ class Slopes:
 
     def per_image(self) -> Tensor:
         """J'v at the weight, image by image: [N, *weight.shape]."""
-        parts = (_per_image(self.layer, x, g) for x, g in zip(self.reads, self.back, strict=True))
-        return torch.stack(list(parts)).sum(0)
+        return functools.reduce(torch.add, map(functools.partial(_per_image, self.layer), self.reads, self.back))
 
     def squares(self) -> Tensor:
         """Σ over images of (J'v)² at the weight, elementwise."""
