@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Literal
 
 from torch import Tensor, nn
 
 from camfit.errors import RecipeError
 from camfit.forms import Masked, form_of, weight_of
 from camfit.method import Calibration, Entry
-from camfit.methods.pruning.share_weights import Allocation, check_shares, kept_of, share_weights, tally
+from camfit.methods.pruning.share_weights import check_shares, kept_of, share_weights, tally
 from camfit.methods.selection import weighted_layers
 from camfit.network import Network
 from camfit.plan import Constrain, Edit, Plan, Replace
@@ -40,7 +41,7 @@ class Magnitude:
     qualities: dict[str, float] = field(default_factory=dict)
     keep: dict[str, float] = field(default_factory=dict)
     sparsity: float | None = None
-    allocation: Allocation = "uniform"
+    allocation: Literal["uniform", "global"] = "uniform"
     skip: tuple[str, ...] = ()
     reduce_dropout: bool = True
 

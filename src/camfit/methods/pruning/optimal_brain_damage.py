@@ -12,7 +12,6 @@ from camfit.forms import Masked, weight_of
 from camfit.method import Calibration, Entry
 from camfit.methods.curvature import gauss_newton_diagonal, hessian_diagonal
 from camfit.methods.pruning.share_weights import (
-    Allocation,
     check_shares,
     kept_of,
     prunable_layers,
@@ -47,7 +46,7 @@ class OptimalBrainDamage:
     """
 
     sparsity: float = 0.5
-    allocation: Allocation = "global"
+    allocation: Literal["global", "uniform"] = "global"
     keep: dict[str, float] = field(default_factory=dict)
     skip: tuple[str, ...] = ()
     derivatives: Literal["gauss-newton", "exact"] = "gauss-newton"

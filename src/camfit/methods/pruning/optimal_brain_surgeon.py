@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,7 +16,6 @@ from camfit.method import Calibration, Entry
 from camfit.methods.curvature import slopes
 from camfit.methods.pruning.deletion import add_vectors, delete, deletion_losses, first_inverse
 from camfit.methods.pruning.share_weights import (
-    Allocation,
     check_shares,
     kept_of,
     prunable_layers,
@@ -57,7 +57,7 @@ class OptimalBrainSurgeon:
     """
 
     sparsity: float = 0.5
-    allocation: Allocation = "global"
+    allocation: Literal["global", "uniform"] = "global"
     keep: dict[str, float] = field(default_factory=dict)
     skip: tuple[str, ...] = ()
     whole: int = 1024
