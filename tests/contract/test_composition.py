@@ -55,6 +55,15 @@ COMPOSE = (
     ("low-rank", "xnor-net"),
     ("low-rank", "int8"),
     ("low-rank", "low-rank"),
+    ("magnitude", "optimal-brain-damage"),
+    ("optimal-brain-damage", "optimal-brain-surgeon"),
+    ("optimal-brain-surgeon", "weight-sharing"),
+    ("optimal-brain-surgeon", "int8"),
+    ("optimal-brain-surgeon", "l1-filters"),
+    ("weight-sharing", "optimal-brain-damage"),
+    ("int8", "optimal-brain-damage"),
+    ("magnitude", "lottery-ticket"),
+    ("lottery-ticket", "weight-sharing"),
 )
 REFUSED = (
     ("hashednets", "l1-filters"),
@@ -76,6 +85,14 @@ REFUSED = (
     ("hashednets", "low-rank"),
     ("xnor-net", "low-rank"),
     ("int8", "low-rank"),
+    ("hashednets", "optimal-brain-damage"),
+    ("xnor-net", "optimal-brain-damage"),
+    ("hashednets", "optimal-brain-surgeon"),
+    ("weight-sharing", "optimal-brain-surgeon"),
+    ("int8", "optimal-brain-surgeon"),
+    ("optimal-brain-damage", "xnor-net"),
+    ("hashednets", "lottery-ticket"),
+    ("xnor-net", "lottery-ticket"),
 )
 
 

@@ -85,6 +85,19 @@ def test_a_fraction_counts_all_weights_also_those_already_pruned() -> None:
     assert [int((weight(again, path) != 0).sum()) for path in ("fc1", "fc2")] == [50, 20]
 
 
+def test_a_sparsity_takes_the_place_of_the_threshold() -> None:
+    network = perceptron()
+    uniform = pruned(network, Magnitude(sparsity=0.75))
+    assert [int((weight(uniform, path) != 0).sum()) for path in ("fc1", "fc2")] == [50, 20]
+    whole = pruned(network, Magnitude(sparsity=0.75, allocation="global"))
+    sizes = torch.cat([weight(network, path).abs().flatten() for path in ("fc1", "fc2")])
+    least = float(sizes.sort(descending=True).values[69])
+    for path in ("fc1", "fc2"):
+        assert torch.equal(weight(whole, path) != 0, weight(network, path).abs() >= least)
+    named = pruned(network, Magnitude(sparsity=0.75, keep={"fc2": 1.0}))
+    assert [int((weight(named, path) != 0).sum()) for path in ("fc1", "fc2")] == [50, 80]
+
+
 def test_the_qualities_of_layers_differ() -> None:
     network = perceptron()
     result = pruned(network, Magnitude(quality=0.0, qualities={"fc2": 1.0}))
@@ -135,6 +148,8 @@ def test_a_layer_without_any_weight_left_is_left_alone() -> None:
         ({"qualities": {"fc": -1.0}}, "qualities.fc is -1.0, expected 0 or more"),
         ({"keep": {"fc": 0.0}}, "keep.fc is 0.0, expected above 0 and at most 1"),
         ({"keep": {"fc": 1.1}}, "keep.fc is 1.1, expected above 0 and at most 1"),
+        ({"sparsity": 1.0}, r"sparsity is 1.0, expected in \[0, 1\)"),
+        ({"sparsity": 0.5, "qualities": {"fc": 1.0}}, "sparsity is 0.5 and qualities are given, expected one of them"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, object], message: str) -> None:

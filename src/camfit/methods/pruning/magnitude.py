@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from camfit.errors import RecipeError
 from camfit.forms import Masked, form_of, weight_of
 from camfit.method import Calibration, Entry
+from camfit.methods.pruning.share_weights import check_shares, kept_of, share_weights, tally
 from camfit.methods.selection import weighted_layers
 from camfit.network import Network
 from camfit.plan import Constrain, Edit, Plan, Replace
@@ -28,7 +29,10 @@ class Magnitude:
         quality: the threshold in standard deviations, for layers that the two dictionaries do not name.
         qualities: quality by layer.
         keep: fraction of the layer's weights (of all, pruned ones included) to keep, by layer; takes the place of
-        quality.
+            quality.
+        sparsity: fraction of the weights of all layers that ``keep`` does not name to be zero afterwards, in [0, 1);
+            takes the place of quality and qualities.
+        allocation: of ``sparsity``: ``uniform`` gives every layer the same; ``global`` ranks all layers' |w| together.
         skip: layers to leave alone.
         reduce_dropout: apply the paper's eq. 2.
     """
@@ -36,6 +40,8 @@ class Magnitude:
     quality: float = 0.6
     qualities: dict[str, float] = field(default_factory=dict)
     keep: dict[str, float] = field(default_factory=dict)
+    sparsity: float | None = None
+    allocation: Literal["uniform", "global"] = "uniform"
     skip: tuple[str, ...] = ()
     reduce_dropout: bool = True
 
@@ -46,45 +52,42 @@ class Magnitude:
         }.items():
             if not value >= 0:
                 raise RecipeError(f"magnitude: {name} is {value}, expected 0 or more")
-        for layer, share in self.keep.items():
-            if not 0 < share <= 1:
-                raise RecipeError(f"magnitude: keep.{layer} is {share}, expected above 0 and at most 1")
+        check_shares("magnitude", self.keep, self.sparsity, self.allocation)
+        if self.sparsity is not None and self.qualities:
+            raise RecipeError(f"magnitude: sparsity is {self.sparsity} and qualities are given, expected one of them")
 
     def plan(self, network: Network, calibration: Calibration) -> Plan:
         """Masks for every weighted layer; calibration is not looked at."""
         layers = weighted_layers(network, "magnitude", self.keep, self.qualities, self.skip)
-        edits: list[Edit] = []
-        notes: dict[str, dict[str, float | int | str]] = {}
-        densities: dict[str, float] = {}
-        for path, layer in layers.items():
-            if path in self.skip:
-                continue
-            weight = weight_of(layer).detach()
-            mask = self._mask(path, weight)
-            before, after = int((weight != 0).sum()), int(mask.sum())
-            edits.append(Constrain(path, Masked(mask)))
-            densities[path] = after / max(1, before)
-            notes[path] = {"weights": weight.numel(), "before": before, "kept": after}
+        weights = {path: weight_of(layer).detach() for path, layer in layers.items() if path not in self.skip}
+        alive = {path: weight != 0 for path, weight in weights.items()}
+        masks = self._masks(weights, alive)
+        edits: list[Edit] = [Constrain(path, Masked(mask)) for path, mask in masks.items()]
+        notes = tally(alive, masks)
         if self.reduce_dropout:
-            edits.extend(_dropout_edits(network, densities))
-        total, kept = (sum(int(note[key]) for note in notes.values()) for key in ("weights", "kept"))
-        return Plan(
-            "magnitude", tuple(edits), f"keep {kept:,} of {total:,} weights ({100 * kept / max(1, total):.1f} %)", notes
-        )
+            edits.extend(_dropout_edits(network, {path: _density(note) for path, note in notes.items()}))
+        return Plan("magnitude", tuple(edits), kept_of(notes), notes)
 
-    def _mask(self, path: str, weight: Tensor) -> Tensor:
-        size = weight.abs()
+    def _masks(self, weights: dict[str, Tensor], alive: dict[str, Tensor]) -> dict[str, Tensor]:
+        sizes = {path: weight.abs() for path, weight in weights.items()}
+        if self.sparsity is not None:
+            return share_weights(sizes, alive, self.keep, self.sparsity, self.allocation)
+        counted = {path: size for path, size in sizes.items() if path in self.keep}
+        masks = share_weights(counted, alive, self.keep, 0.0, "uniform")
+        return {path: masks[path] if path in masks else self._above(path, weights[path]) for path in weights}
+
+    def _above(self, path: str, weight: Tensor) -> Tensor:
+        """Mask of the weights of at least quality·σ."""
         alive = weight != 0
-        if path in self.keep:
-            count = max(1, round(self.keep[path] * weight.numel()))
-            order = torch.argsort(size.flatten(), descending=True, stable=True)
-            mask = torch.zeros(weight.numel(), dtype=torch.bool)
-            mask[order[:count]] = True
-            return mask.reshape(weight.shape) & alive
         if not bool(alive.any()):
             return alive
         sigma = float(weight[alive].std(correction=0))
-        return alive & (size >= self.qualities.get(path, self.quality) * sigma)
+        return alive & (weight.abs() >= self.qualities.get(path, self.quality) * sigma)
+
+
+def _density(note: dict[str, float | int | str]) -> float:
+    """Fraction of the weights present before that stay."""
+    return int(note["kept"]) / max(1, int(note["before"]))
 
 
 def _dropout_edits(network: Network, densities: dict[str, float]) -> list[Edit]:
