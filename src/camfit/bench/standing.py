@@ -20,6 +20,15 @@ GOALS = {
     "mobilenet-v1": 0.48,
     "alexnet": 0.25,
     "resnet18": 0.38,
+    "fc-sparse-4096": 1 / 12,
+    "fc-blocks-4096": 1 / 22,
+    "fc-sparse-25088": 1 / 8,
+    "fc-blocks-25088": 1 / 15,
+    "fc-hashed-4096": 3.0,
+    "resnet20-sparse": 0.35,
+    "vgg-small-sparse": 0.40,
+    "binary": 1 / 7,
+    "vgg-small-xnor": 1 / 4,
 }
 
 
