@@ -1,0 +1,37 @@
+"""Finished (claim, seed) pieces, one JSON file each: a kill loses only the piece under way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from camfit.bench.claims.claim import Claim, ClaimError, Figures
+from camfit.storage import read_json, write_json
+
+
+def piece_path(runs: Path, row: str, seed: int) -> Path:
+    """Where the piece is kept."""
+    return runs / row / f"seed-{seed}.json"
+
+
+def piece(claim: Claim, seed: int, runs: Path, key: str, again: bool = False) -> Figures:
+    """The figures of one seed: kept ones, or measured now and kept.
+
+    Args:
+        key: what the figures depend on (version, options); a piece kept under another key is measured anew.
+        again: measure anew whatever is kept.
+
+    Raises:
+        ClaimError: the kept file is no piece.
+    """
+    path = piece_path(runs, claim.row, seed)
+    if path.exists() and not again:
+        kept = read_json(path)
+        if not isinstance(kept, dict) or set(kept) != {"figures", "key"}:
+            raise ClaimError(f"{path}: found other fields, expected figures and key; delete it or measure again")
+        if kept["key"] == key:
+            figures: Figures = kept["figures"]
+            return figures
+    measured = claim.measure(seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"figures": dict(measured), "key": key})
+    return measured
