@@ -1,25 +1,34 @@
 """The frame of claims: verdicts, resuming, rows, page."""
 
+from __future__ import annotations
+
+import re
 from pathlib import Path
 
 import pytest
 
-from camfit.bench.claims.claim import Claim, ClaimError, chosen
-from camfit.bench.claims.claims_page import section
-from camfit.bench.claims.pieces import piece, piece_path
+from camfit.bench.claims import second_order, structured, winning_ticket
+from camfit.bench.claims.claim import Claim, ClaimError, Progress, chosen
+from camfit.bench.claims.claims_page import page
+from camfit.bench.claims.pieces import piece_path
+from camfit.bench.claims.rows import CLAIMS
+from camfit.bench.claims.run import measure
+from camfit.train import quiet
 
 
-def fake(calls: list[int], row: str = "X1", dies_at: int = -1) -> Claim:
-    def measure(seed: int) -> dict[str, float]:
+def fake(calls: list[int], row: str = "X1", dies_at: int = -1, setting: str = "Nothing.") -> Claim:
+    """Gains 2 plus the seed."""
+
+    def gain(seed: int, folder: Path, progress: Progress) -> dict[str, float]:
         if seed == dies_at:
             raise KeyboardInterrupt
         calls.append(seed)
-        return {"gain": float(seed)}
+        return {"gain": 2.0 + seed}
 
-    return Claim(row, "Gain is above one.", measure, lambda all_: min(each["gain"] for each in all_) > 1)
+    return Claim(row, "Gain is above one.", setting, gain, lambda all_: min(each["gain"] for each in all_) > 1)
 
 
-def test_verdict_waits_for_every_seed() -> None:
+def test_a_verdict_waits_for_every_seed() -> None:
     claim = fake([])
     assert claim.verdict([{"gain": 2.0}], 2) == "not reached"
     assert claim.verdict([{"gain": 2.0}, {"gain": 3.0}], 2) == "holds"
@@ -28,34 +37,44 @@ def test_verdict_waits_for_every_seed() -> None:
         claim.verdict([], 0)
 
 
-def test_killed_run_keeps_finished_pieces(tmp_path: Path) -> None:
+def test_a_killed_run_keeps_finished_seeds(tmp_path: Path) -> None:
     calls: list[int] = []
-    piece(fake(calls), 0, tmp_path, "v1")
     with pytest.raises(KeyboardInterrupt):
-        piece(fake(calls, dies_at=1), 1, tmp_path, "v1")
+        measure((), 2, tmp_path, False, "bench claims", quiet, [fake(calls, dies_at=1)])
     assert not piece_path(tmp_path, "X1", 1).exists()
-    assert [piece(fake(calls), seed, tmp_path, "v1") for seed in (0, 1)] == [{"gain": 0.0}, {"gain": 1.0}]
+    report = measure((), 2, tmp_path, False, "bench claims", quiet, [fake(calls)])
+    assert report.figures == {"X1": [{"gain": 2.0}, {"gain": 3.0}]}
     assert calls == [0, 1]
 
 
-def test_stale_and_unwanted_pieces_are_measured_anew(tmp_path: Path) -> None:
+def test_figures_of_another_setting_are_measured_anew(tmp_path: Path) -> None:
     calls: list[int] = []
-    piece(fake(calls), 5, tmp_path, "v1")
-    piece(fake(calls), 5, tmp_path, "v2")
-    piece(fake(calls), 5, tmp_path, "v2", again=True)
-    piece(fake(calls), 5, tmp_path, "v2")
-    assert calls == [5, 5, 5]
+    for setting, again in (("One.", False), ("Two.", False), ("Two.", True), ("Two.", False)):
+        measure((), 1, tmp_path, again, "bench claims", quiet, [fake(calls, setting=setting)])
+    assert calls == [0, 0, 0]
 
 
-def test_file_that_is_no_piece_is_named(tmp_path: Path) -> None:
+def test_rows_that_were_not_asked_for_keep_what_is_finished(tmp_path: Path) -> None:
+    calls: list[int] = []
+    claims = [fake(calls, "X1"), fake(calls, "X2"), fake(calls, "X3")]
+    measure(("X1",), 1, tmp_path, False, "bench claims", quiet, claims)
+    report = measure(("X2",), 2, tmp_path, False, "bench claims X2", quiet, claims)
+    assert {row: len(found) for row, found in report.figures.items()} == {"X1": 1, "X2": 2}
+    text = page(report, claims[:2])
+    assert "| X1 | Gain is above one. | not reached | 1 |" in text
+    assert "| X2 | Gain is above one. | holds | 2 |" in text
+    assert "| gain | 2.5 | 2.5 | 2 | 3 |" in text
+
+
+def test_a_file_that_is_no_piece_is_named(tmp_path: Path) -> None:
     path = piece_path(tmp_path, "X1", 0)
     path.parent.mkdir()
     path.write_text("[]")
     with pytest.raises(ClaimError, match=r"seed-0\.json: found other fields"):
-        piece(fake([]), 0, tmp_path, "v1")
+        measure((), 1, tmp_path, False, "bench claims", quiet, [fake([])])
 
 
-def test_unknown_row_names_the_known() -> None:
+def test_an_unknown_row_names_the_known() -> None:
     claims = [fake([], "X1"), fake([], "X2")]
     assert [claim.row for claim in chosen(claims, ["X2"])] == ["X2"]
     assert chosen(claims, []) == claims
@@ -63,8 +82,46 @@ def test_unknown_row_names_the_known() -> None:
         chosen(claims, ["X3"])
 
 
-def test_section_states_verdict_mean_deviation_and_n() -> None:
-    lines = list(section(fake([]), [{"gain": 2.0}, {"gain": 4.0}], 2))
-    assert lines[0] == "## X1: holds"
-    assert lines[-1] == "| gain | 3 | 1.414 | 2 |"
-    assert list(section(fake([]), [], 2))[-1] == "0 of 2 seeds measured."
+def test_every_claim_has_a_row_of_its_own() -> None:
+    rows = [claim.row for claim in CLAIMS]
+    assert len(set(rows)) == len(rows)
+    assert all(re.fullmatch(r"[A-Z]{2}\d+", row) for row in rows)
+    assert all(claim.statement.endswith(".") and claim.setting.endswith(".") for claim in CLAIMS)
+
+
+def judged(row: str, *figures: dict[str, float]) -> bool:
+    claims = (*second_order.CLAIMS, *structured.CLAIMS, *winning_ticket.CLAIMS)
+    return next(claim for claim in claims if claim.row == row).judge(figures)
+
+
+def test_the_loss_must_rise_less_everywhere() -> None:
+    figures = {
+        f"{method}, {share} zeros": rise
+        for share in ("50%", "90%")
+        for method, rise in (("magnitude", 0.3), ("optimal-brain-damage", 0.2), ("optimal-brain-surgeon", 0.1))
+    }
+    assert judged("PR1", figures) and judged("PR2", figures)
+    assert not judged("PR1", figures, figures | {"optimal-brain-damage, 90% zeros": 0.3})
+    assert not judged("PR2", figures | {"optimal-brain-surgeon, 50% zeros": 0.25})
+
+
+def test_a_ticket_must_beat_both_controls() -> None:
+    figures = {
+        f"{which}, round {number}": accuracy
+        for number in (8, 12)
+        for which, accuracy in (("ticket", 90.0), ("same mask, new values", 89.0), ("random mask", 88.0))
+    }
+    assert judged("PR15", figures)
+    assert not judged("PR15", figures, figures | {"random mask, round 12": 90.0})
+
+
+def test_chance_must_be_beaten_before_and_after_and_time_must_fall() -> None:
+    figures = {
+        "before fine-tuning": 80.0, "random, before": 70.0, "after fine-tuning": 95.0, "random, after": 94.0, "time": 0.6
+    }  # fmt: skip
+    assert judged("PR6", figures)
+    assert not judged("PR6", figures | {"random, after": 95.0})
+    assert not judged("PR6", figures | {"random, before": 80.0})
+    assert not judged("PR6", figures, figures | {"time": 1.0})
+    # In the mean over the seeds: one seed behind may be made up for by another.
+    assert judged("PR6", figures | {"random, after": 95.5}, figures | {"random, after": 93.0})

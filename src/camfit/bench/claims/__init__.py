@@ -1,1 +1,1 @@
-"""Claims of the catalogue, measured again: what a claim is, its resumable pieces, its page."""
+"""Claims of the catalogue, measured again: one file for each kind of claim; ``rows.py`` lists them all."""

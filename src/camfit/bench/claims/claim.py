@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from camfit.errors import CamfitError
 
 Verdict = Literal["holds", "does not hold", "not reached"]
 Figures = Mapping[str, float]
+Progress = Callable[[str], None]
 
 
 class ClaimError(CamfitError):
@@ -20,16 +22,18 @@ class ClaimError(CamfitError):
 class Claim:
     """One row.
 
-    Args:
+    Attributes:
         row: the catalogue's ID, such as ``NP4``.
         statement: what is claimed, in one sentence.
-        measure: named figures of one seed.
+        setting: network, data, training and what the figures are, for the reader.
+        measure: named figures of one seed; the folder is its own, for what a kill should not lose.
         judge: whether the claim holds, from the figures of all seeds.
     """
 
     row: str
     statement: str
-    measure: Callable[[int], Figures]
+    setting: str
+    measure: Callable[[int, Path, Progress], Figures]
     judge: Callable[[Sequence[Figures]], bool]
 
     def verdict(self, measured: Sequence[Figures], seeds: int) -> Verdict:

@@ -3,25 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from statistics import mean, stdev
+from statistics import mean, median
+
+import msgspec
 
 from camfit.bench.claims.claim import Claim, Figures
+from camfit.bench.machine import Machine
 from camfit.bench.page import table
 
 
+class Report(msgspec.Struct, frozen=True):
+    """What one run measured: by row, the figures of each seed, and where."""
+
+    command: str
+    date: str
+    seeds: int
+    machine: Machine
+    figures: dict[str, list[dict[str, float]]]
+
+
+def page(report: Report, claims: Sequence[Claim]) -> str:
+    """docs/results/claims.md."""
+    lines = [
+        "# Claims of the methods, measured again",
+        "",
+        "Made by `camfit bench claims` from `claims.json`; do not edit. A verdict rests on all seeds; a claim that does not",
+        "hold is told as such. Test data decides nothing but the verdict.",
+        "",
+        *table(
+            ("row", "claim", "verdict", "seeds"),
+            (
+                (
+                    claim.row,
+                    claim.statement,
+                    claim.verdict(report.figures[claim.row], report.seeds),
+                    str(len(report.figures[claim.row])),
+                )
+                for claim in claims
+            ),
+            left=3,
+        ),
+        "",
+    ]
+    for claim in claims:
+        lines += [*section(claim, report.figures[claim.row], report.seeds), ""]
+    machine = report.machine
+    versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
+    lines += [
+        f"Command: `{report.command}`, seeds 0 to {report.seeds - 1}. {report.date}. {machine.processor}, "
+        f"{machine.cores} cores. Versions: {versions}.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
 def section(claim: Claim, measured: Sequence[Figures], seeds: int) -> Iterator[str]:
-    """Markdown lines of one claim: verdict, then each figure's mean, sample deviation (from two seeds on) and n."""
+    """Markdown lines of one claim: verdict, then each figure's median, mean and range over the seeds."""
     yield f"## {claim.row}: {claim.verdict(measured, seeds)}"
     yield ""
     yield claim.statement
     yield ""
-    yield f"{len(measured)} of {seeds} seeds measured."
+    yield f"{claim.setting} {len(measured)} of {seeds} seeds measured."
     if not measured:
         return
     yield ""
     rows = []
     for name in measured[0]:
         values = [figures[name] for figures in measured]
-        spread = f"{stdev(values):.4g}" if len(values) > 1 else ""
-        rows.append((name, f"{mean(values):.6g}", spread, str(len(values))))
-    yield from table(("figure", "mean", "deviation", "n"), rows, left=1)
+        rows.append((name, *(f"{value:.4g}" for value in (median(values), mean(values), min(values), max(values)))))
+    yield from table(("figure", "median", "mean", "least", "most"), rows, left=1)

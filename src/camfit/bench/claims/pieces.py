@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from camfit.bench.claims.claim import Claim, ClaimError, Figures
+from camfit.bench.claims.claim import Claim, ClaimError, Figures, Progress
 from camfit.storage import read_json, write_json
 
 
@@ -13,25 +13,31 @@ def piece_path(runs: Path, row: str, seed: int) -> Path:
     return runs / row / f"seed-{seed}.json"
 
 
-def piece(claim: Claim, seed: int, runs: Path, key: str, again: bool = False) -> Figures:
+def piece(claim: Claim, seed: int, runs: Path, key: str, progress: Progress, again: bool = False) -> Figures:
     """The figures of one seed: kept ones, or measured now and kept.
 
     Args:
-        key: what the figures depend on (version, options); a piece kept under another key is measured anew.
+        key: what the figures depend on; a piece kept under another key is measured anew.
         again: measure anew whatever is kept.
 
     Raises:
         ClaimError: the kept file is no piece.
     """
     path = piece_path(runs, claim.row, seed)
-    if path.exists() and not again:
-        kept = read_json(path)
-        if not isinstance(kept, dict) or set(kept) != {"figures", "key"}:
-            raise ClaimError(f"{path}: found other fields, expected figures and key; delete it or measure again")
-        if kept["key"] == key:
-            figures: Figures = kept["figures"]
-            return figures
-    measured = claim.measure(seed)
+    if not again and (kept := kept_piece(path, key)) is not None:
+        return kept
     path.parent.mkdir(parents=True, exist_ok=True)
+    measured = claim.measure(seed, path.with_suffix(""), progress)
     write_json(path, {"figures": dict(measured), "key": key})
     return measured
+
+
+def kept_piece(path: Path, key: str) -> Figures | None:
+    """The figures kept at ``path`` under ``key``, or None."""
+    if not path.exists():
+        return None
+    kept = read_json(path)
+    if not isinstance(kept, dict) or set(kept) != {"figures", "key"}:
+        raise ClaimError(f"{path}: found other fields, expected figures and key; delete it or measure again")
+    figures: Figures = kept["figures"]
+    return figures if kept["key"] == key else None
