@@ -27,8 +27,8 @@ def page(report: Report, claims: Sequence[Claim]) -> str:
     lines = [
         "# Claims of the methods, measured again",
         "",
-        "Made by `camfit bench claims` from `claims.json`; do not edit. A verdict rests on all seeds; a claim that does",
-        "not hold is told as such. Test data decides nothing but the verdict.",
+        "Made by `camfit bench claims` from `claims.json`; do not edit. A verdict rests on all seeds; a claim that",
+        "does not hold is told as such. Test data decides nothing but the verdict.",
         "",
         *table(
             ("row", "claim", "verdict", "seeds"),
