@@ -42,7 +42,7 @@ arm-test: setup
 	cd build/arm-test && $(abspath $(BIN))/ctest --output-on-failure
 
 test: lint native-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 # Needs clang with libFuzzer. RUNS inputs for the reader, a fifth for the slower codec.
 RUNS ?= 200000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
@@ -12,9 +14,16 @@ from camfit.surgery import apply
 from contract.subjects import MODELS, PLANNERS, planner, small_network
 
 
-@pytest.mark.parametrize("second", PLANNERS)
-@pytest.mark.parametrize("first", PLANNERS)
-@pytest.mark.parametrize("kind", MODELS)
+def pairs() -> Iterator[tuple[str, str, str]]:
+    """Every ordered pair of methods on two kinds of network; every method meets every kind."""
+    kinds = tuple(MODELS)
+    for one, first in enumerate(PLANNERS):
+        for other, second in enumerate(PLANNERS):
+            for kind in ((one + other) % len(kinds), (one + other + len(kinds) // 2) % len(kinds)):
+                yield kinds[kind], first, second
+
+
+@pytest.mark.parametrize(("kind", "first", "second"), pairs())
 def test_two_methods_compose_or_the_second_is_refused_by_name(
     kind: str, first: str, second: str, calibration: Calibration
 ) -> None:
