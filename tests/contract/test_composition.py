@@ -23,7 +23,7 @@ def pairs() -> Iterator[tuple[str, str, str]]:
                 yield kinds[kind], first, second
 
 
-@pytest.mark.parametrize(("kind", "first", "second"), pairs())
+@pytest.mark.parametrize(("kind", "first", "second"), tuple(pairs()))
 def test_two_methods_compose_or_the_second_is_refused_by_name(
     kind: str, first: str, second: str, calibration: Calibration
 ) -> None:

@@ -229,9 +229,6 @@ ENTRY = Entry(
     row="PR13",
     name="low-rank",
     family="pruning",
-    paper="Lebedev, Ganin, Rakhuba, Oseledets, Lempitsky: Speeding-up Convolutional Neural Networks Using Fine-tuned "
-    "CP-Decomposition. ICLR 2015. Kim, Park, Yoo, Choi, Yang, Shin: Compression of Deep Convolutional Neural Networks "
-    "for Fast and Low Power Mobile Applications. ICLR 2016. Jaderberg, Vedaldi, Zisserman: Speeding up Convolutional "
-    "Neural Networks with Low Rank Expansions. BMVC 2014.",
+    paper="Lebedev et al. (CP), ICLR 2015; Kim et al. (Tucker-2, VBMF), ICLR 2016; Jaderberg et al. (spatial), BMVC 2014.",
     options=LowRank,
 )
