@@ -229,6 +229,6 @@ ENTRY = Entry(
     row="PR13",
     name="low-rank",
     family="pruning",
-    paper="Lebedev et al. (CP), ICLR 2015; Kim et al. (Tucker-2, VBMF), ICLR 2016; Jaderberg et al. (spatial), BMVC 2014.",
+    paper="Lebedev et al. (CP), ICLR 2015; Kim et al. (Tucker-2), ICLR 2016; Jaderberg et al. (spatial), BMVC 2014.",
     options=LowRank,
 )

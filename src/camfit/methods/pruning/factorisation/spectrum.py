@@ -22,7 +22,8 @@ def kept(energies: Tensor) -> Tensor:
     total = energies.sum()
     if total == 0:
         return torch.ones(len(energies) + 1, dtype=torch.float64)
-    return torch.cat([torch.zeros(1, dtype=torch.float64), energies.cumsum(0) / total])
+    # A running sum may end above the sum by its rounding; more than all cannot be kept.
+    return torch.cat([torch.zeros(1, dtype=torch.float64), (energies.cumsum(0) / total).clamp(max=1)])
 
 
 @dataclass(frozen=True)
