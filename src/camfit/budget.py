@@ -6,7 +6,7 @@ import bisect
 import itertools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -128,14 +128,7 @@ def uniform(sizes: Mapping[str, int], cost: Cost, limit: float, multiple: int = 
     _reachable(cost, share(0.0), limit)
     # The outcome changes only where fraction·n is whole for some unit.
     steps = sorted({0.0, *(k / n for n in sizes.values() for k in range(n + 1))})
-    low, high = 0, len(steps) - 1
-    while low < high:
-        middle = (low + high + 1) // 2
-        if cost(share(steps[middle])) <= limit:
-            low = middle
-        else:
-            high = middle - 1
-    return share(steps[low])
+    return share(steps[_last_within(len(steps), lambda step: cost(share(steps[step])) <= limit)])
 
 
 def global_rank(scores: Mapping[str, Tensor], cost: Cost, limit: float, multiple: int = 1) -> dict[str, int]:
@@ -167,14 +160,7 @@ def global_rank(scores: Mapping[str, Tensor], cost: Cost, limit: float, multiple
         counts = zip(names, kept.tolist(), sizes.tolist(), strict=True)
         return {name: rounded(count, size, multiple) for name, count, size in counts}
 
-    low, high = 0, len(owners)
-    while low < high:
-        middle = (low + high) // 2
-        if cost(after(middle)) <= limit:
-            high = middle
-        else:
-            low = middle + 1
-    return after(low)
+    return after(bisect.bisect_left(range(len(owners)), True, key=lambda dropped: cost(after(dropped)) <= limit))
 
 
 def greedy(scores: Mapping[str, Tensor], cost: Cost, limit: float, multiple: int = 1) -> dict[str, int]:
@@ -236,13 +222,7 @@ def equal_loss(
 
     _reachable(cost, within(math.inf), limit)
     steps = sorted({loss for of_unit in losses.values() for loss in of_unit})
-    low, high = 0, len(steps) - 1
-    while low < high:
-        middle = (low + high) // 2
-        if cost(within(steps[middle])) <= limit:
-            high = middle
-        else:
-            low = middle + 1
+    low = bisect.bisect_left(range(len(steps) - 1), True, key=lambda step: cost(within(steps[step])) <= limit)
     # A flat stretch of a curve gives up many elements at once: those that the limit does not ask for stay.
     most = within(steps[low - 1]) if low else dict(sizes)
     return _between(within(steps[low]), most, sizes, cost, limit, multiple)
@@ -263,14 +243,14 @@ def _between(
         return {name: rounded(count, sizes[name], multiple) for name, count in counts.items()}
 
     shares = sorted({step / span for name in least if (span := most[name] - least[name]) for step in range(span + 1)})
-    low, high = 0, len(shares) - 1
-    while low < high:
-        middle = (low + high + 1) // 2
-        if cost(part(shares[middle])) <= limit:
-            low = middle
-        else:
-            high = middle - 1
-    return part(shares[low]) if shares else least
+    if not shares:
+        return least
+    return part(shares[_last_within(len(shares), lambda step: cost(part(shares[step])) <= limit)])
+
+
+def _last_within(steps: int, within: Callable[[int], bool]) -> int:
+    """The last of so many steps that is within the limit, as all before it are; the first where none is."""
+    return max(0, bisect.bisect_left(range(steps), True, key=lambda step: not within(step)) - 1)
 
 
 def _losses(curve: Curve, size: int) -> list[float]:
