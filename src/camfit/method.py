@@ -9,7 +9,7 @@ A method is a frozen dataclass whose fields are its options. It plays one of two
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -37,6 +37,10 @@ class Calibration:
     targets: Tensor
     seed: int = 0
     loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy
+
+    def first(self, images: int) -> Calibration:
+        """The same with the first ``images`` images alone."""
+        return replace(self, inputs=self.inputs[:images], targets=self.targets[:images])
 
 
 @runtime_checkable

@@ -57,9 +57,7 @@ class LassoChannels(ChannelBudget):
             PlanError: no channels can be cut (says why), or two ratios for one group.
             BudgetError: the limit asks for more than all groups together have.
         """
-        few = Calibration(
-            calibration.inputs[: self.images], calibration.targets[: self.images], calibration.seed, calibration.loss
-        )
+        few = calibration.first(self.images)
         return plan_reconstructing(
             self, network, few, self.locations, entries, select,
             lambda reader, kept: refitted(reader, kept, self.ridge),

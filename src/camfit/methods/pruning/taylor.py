@@ -84,7 +84,7 @@ def scores(
 ) -> Scores:
     """By group, the criterion of each of its channels; that of several layers' maps is the sum over the layers."""
     groups = tuple(groups)
-    seen = Calibration(calibration.inputs[:images], calibration.targets[:images], calibration.seed, calibration.loss)
+    seen = calibration.first(images)
     if criterion == "weight":
         return {group.name: _squared_weights(network, group) for group in groups}
     if criterion == "oracle":

@@ -50,9 +50,7 @@ class ThiNet(ChannelBudget):
             PlanError: no channels can be cut (says why), or two ratios for one group.
             BudgetError: the limit asks for more than all groups together have.
         """
-        few = Calibration(
-            calibration.inputs[: self.images], calibration.targets[: self.images], calibration.seed, calibration.loss
-        )
+        few = calibration.first(self.images)
         generator = torch.Generator().manual_seed(calibration.seed)
 
         def score(found: list[Reader]) -> Tensor:
