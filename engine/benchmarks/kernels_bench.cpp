@@ -369,8 +369,8 @@ void hashed(int cin, int cout, uint32_t buckets) {
 }
 
 #if defined(__x86_64__)
-// The binary kernel beside the peak of its set's instructions, which take turns: POPCNT or the nibble look-up, whichever is
-// faster, for AVX2; VPOPCNTDQ for AVX-512. Operations are those of taps that lie in the image.
+// The binary kernel beside the peak of its set's instructions, which take turns: POPCNT and the nibble look-up for
+// AVX2, VPOPCNTDQ for AVX-512. Operations are those of taps that lie in the image.
 void popcount_share(const Window& w) {
   char name[96];
   const int words = (w.in.channels + 63) / 64, taps = w.kernel_h * w.kernel_w, pixels = w.in.height * w.in.width;
