@@ -26,8 +26,8 @@ _TUNING = Train(1, learning_rate=0.01, augment="flip")
 TUNING = {
     "lenet-300-100": Train(1, learning_rate=0.01),
     "lenet-5": _TUNING,
-    "resnet-20": Train(1, learning_rate=0.01, augment="flip", updates=120),
-    "mobilenet": Train(1, learning_rate=0.01, augment="flip", updates=120),
+    "resnet-20": Train(1, learning_rate=0.01, augment="flip", updates=80),
+    "mobilenet": Train(1, learning_rate=0.01, augment="flip", updates=80),
 }
 
 

@@ -10,7 +10,7 @@ from camfit.report import axes
 from camfit.report.axes import Scale
 from camfit.report.markup import Markup, element, join
 
-_LABELS, _PANEL, _GAP, _LINE, _HEAD, _FOOT = 160.0, 220.0, 18.0, 22.0, 44.0, 34.0
+_LABELS, _PANEL, _GAP, _LINE, _HEAD, _FOOT = 250.0, 200.0, 28.0, 22.0, 44.0, 34.0
 _STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #24292f } .title { font-weight: 600 }
 .grid { stroke: #d8dee4 } .dense { stroke: #24292f; stroke-dasharray: 5 3 }
@@ -18,7 +18,7 @@ text { font: 12px system-ui, sans-serif; fill: #24292f } .title { font-weight: 6
 .gain { stroke: #9fb8d6; stroke-width: 2 } .before { fill: #fff; stroke: #6e7781; stroke-width: 1.5 }
 .after { fill: #1f5fa8 } .none { fill: #6e7781; font-style: italic }
 """
-_REMOVED = {"structured": "of the multiply-accumulates removed", "unstructured": "of the weights zero"}
+_REMOVED = {"structured": "multiply-accumulates removed", "unstructured": "weights that are zero"}
 
 
 def drawing(network: str, rows: Sequence[Row]) -> str:
@@ -32,6 +32,7 @@ def drawing(network: str, rows: Sequence[Row]) -> str:
         of_kind = [row for row in rows if row.kind == kind]
         levels = sorted({row.level for row in of_kind})
         names = list(dict.fromkeys(row.name for row in of_kind))
+        parts.append(axes.text(_LABELS - 10, top + 24, _REMOVED[kind], "end", "title"))
         for place, name in enumerate(names):
             row = next(row for row in of_kind if row.name == name)
             label = f"{name} ({row.row})" if row.row else name
@@ -40,15 +41,14 @@ def drawing(network: str, rows: Sequence[Row]) -> str:
             left = _LABELS + number * (_PANEL + _GAP)
             x = Scale(low, 1.0, left, left + _PANEL)
             found = {row.name: row for row in of_kind if row.level == level}
-            title = f"{100 * level:.0f} % {_REMOVED[kind] if not number else ''}".strip()
-            parts.append(_panel(x, top, names, found, dense, title))
+            parts.append(_panel(x, top, names, found, dense, f"{100 * level:.0f} %"))
         top += _HEAD + _LINE * len(names) + _FOOT
     width = _LABELS + 3 * (_PANEL + _GAP)
     label = f"Test accuracy of {network} before and after fine-tuning, by method"
     return element(
         "svg",
-        {"xmlns": "http://www.w3.org/2000/svg", "viewBox": f"0 0 {width:g} {top + 20:g}", "role": "img",
-         "aria-label": label},
+        {"xmlns": "http://www.w3.org/2000/svg", "viewBox": f"0 0 {width:g} {top + 20:g}", "width": width,
+         "height": top + 20, "role": "img", "aria-label": label},
         element("style", None, Markup(_STYLE)),
         element("rect", {"width": width, "height": top + 20, "fill": "#fff"}),
         *parts,
