@@ -104,6 +104,7 @@ def run_step(
             "why": str(step),
             "validation": validation,
             "notes": plan.notes,
+            "curves": plan.curves,
         }
 
     def learn(checkpoint: Path) -> tuple[Network, Record]:

@@ -210,6 +210,8 @@ def plan_parts(plan: Plan) -> tuple[dict[str, Any], dict[str, Tensor]]:
             edits.append({"edit": "set_values", "name": edit.name})
             arrays[f"{prefix}/values"] = edit.values
     description = {"method": plan.method, "reason": plan.reason, "notes": plan.notes, "edits": edits}
+    if plan.curves:
+        description["curves"] = plan.curves
     return json.loads(json.dumps(description)), {
         name: value.detach().contiguous().clone() for name, value in arrays.items()
     }
@@ -230,7 +232,11 @@ def plan_from_bytes(data: bytes, source: str) -> Plan:
     description, arrays = _from_bytes("plan", data, source)
     with _rebuilding("plan", source):
         edits = tuple(_edit_from(value, f"edit{number}", arrays) for number, value in enumerate(description["edits"]))
-        return Plan(description["method"], edits, description["reason"], description["notes"])
+        curves = {
+            group: tuple((share, loss) for share, loss in points)
+            for group, points in description.get("curves", {}).items()
+        }
+        return Plan(description["method"], edits, description["reason"], description["notes"], curves)
 
 
 def _edit_from(value: dict[str, Any], prefix: str, arrays: dict[str, Tensor]) -> Edit:

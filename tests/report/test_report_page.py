@@ -219,6 +219,18 @@ def test_degenerate_plots_are_drawn(steps: int) -> None:
     Page(render(record))
 
 
+def test_a_steps_sensitivity_curves_are_drawn_with_what_its_groups_keep() -> None:
+    record = lenet()
+    curves = {"conv1": [[0.0, 0.31], [0.5, 0.52], [0.95, 2.1]], "conv2": [[0.0, 0.31], [0.5, None], [0.9, 0.4]]}
+    record["steps"] = [{"name": "l1-filters", "notes": {"conv1": {"channels": 20, "kept": 14}}, "curves": curves}]
+    page = render(record)
+    text = Page(page).text
+    assert "Sensitivity by group" in text
+    assert "keeps 14" in text
+    assert "stays whole" in text
+    assert page.count("% removed: ") == 5  # a point each, but where the loss was not finite
+
+
 def test_hostile_text_stays_text() -> None:
     page = render(hostile())
     assert "<script>" not in page

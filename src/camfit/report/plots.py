@@ -226,6 +226,28 @@ def small_sensitivity(
     )
 
 
+def small_losses(points: Sequence[tuple[float, float]], span: tuple[float, float], label: str) -> Markup:
+    """One group's curve: the loss against the share of channels removed, from none to all; all share ``span``."""
+    width, height, left, right, top, bottom = 190.0, 112.0, 34.0, 14.0, 8.0, 20.0
+    x = Scale(0.0, 1.0, left, width - right)
+    y = Scale(*span, height - bottom, top)
+    grid = [
+        join(
+            axes.line(left, y(tick), width - right, y(tick), "grid"),
+            axes.text(left - 5, y(tick) + 4, units.significant(tick), "end"),
+        )
+        for tick in y.ticks(4)
+    ]
+    dots = [
+        element("circle", {"class": "dot", "cx": x(share), "cy": y(loss), "r": 2.6}, element("title", None, title))
+        for share, loss in points
+        for title in [f"{100 * share:.0f} % removed: {units.significant(loss)}"]
+    ]
+    ticks = [axes.text(x(share), height - 5, f"{100 * share:.0f}") for share in (0.0, 0.5, 1.0)]
+    curve = axes.path([(x(share), y(loss)) for share, loss in points], "curve")
+    return axes.canvas(width, height, label, "small", *grid, *ticks, curve, *dots)
+
+
 def small_history(values: Sequence[float | None], is_metric: bool, label: str) -> Markup:
     """One figure of a training step by epoch; the first and last value are written out. At least one value is there."""
     width, height, left, right, top, bottom = 250.0, 96.0, 8.0, 8.0, 24.0, 16.0

@@ -93,7 +93,10 @@ class Layer(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """A step of the recipe: what it did, why, and the validation metric after it."""
+    """A step of the recipe: what it did, why, and the validation metric after it.
+
+    curves: by group of channels, (share removed, loss) when it alone is cut.
+    """
 
     name: str
     kind: str = ""
@@ -104,6 +107,7 @@ class Step(msgspec.Struct, frozen=True):
     seconds: float | None = None
     basis: str | None = None
     notes: dict[str, Any] = {}
+    curves: dict[str, tuple[tuple[float, float | None], ...]] = {}
     history: dict[str, tuple[float | None, ...]] = {}
 
 

@@ -139,6 +139,31 @@ def _notes(step: Step) -> Markup | None:
     return details(f"Notes, {len(rows)} {'entry' if len(rows) == 1 else 'entries'}", table, more)
 
 
+def _sensitivity(step: Step) -> Markup | None:
+    """One small curve a group: the loss when it alone is cut. All share one vertical scale."""
+    curves = {
+        name: [(share, loss) for share, loss in points if loss is not None] for name, points in step.curves.items()
+    }
+    curves = {name: points for name, points in curves.items() if len(points) > 1}
+    if not curves:
+        return None
+    span = axes.padded([loss for points in curves.values() for _, loss in points], 0.06, 0.01)
+    kept = {name: row.get("kept") for name, row in step.notes.items() if isinstance(row, dict)}
+    figures = []
+    for name, points in curves.items():
+        chosen = f"keeps {kept[name]}" if kept.get(name) is not None else "stays whole"
+        caption = element("figcaption", None, element("strong", None, name), element("span", {"class": "note"}, chosen))
+        label = f"{name}: loss against the share of its channels removed"
+        figures.append(element("figure", None, caption, plots.small_losses(points, span, label)))
+    note = (
+        "Mean loss on the calibration images when this group of channels alone loses a share (%) of them, without "
+        "retraining. All groups share one scale: the steeper, the more sensitive."
+    )
+    return details(
+        "Sensitivity by group", element("p", {"class": "note"}, note), element("div", {"class": "grid"}, figures)
+    )
+
+
 def _curves(step: Step) -> Markup | None:
     figures = []
     for name, values in step.history.items():
@@ -172,6 +197,7 @@ def _step(step: Step, previous: float | None, metric: str) -> Markup:
         element("p", {"class": "why"}, step.why) if step.why else None,
         element("p", {"class": "facts"}, (element("span", None, fact) for fact in facts)) if facts else None,
         _curves(step),
+        _sensitivity(step),
         _notes(step),
     )
 

@@ -13,8 +13,10 @@ from camfit.method import Calibration
 from camfit.methods.pruning.channel_budget import ChannelBudget
 from camfit.methods.pruning.l1_filters import L1Filters
 from camfit.methods.pruning.plan_channels import group_curves, loss_curves, plan_channels
+from camfit.methods.pruning.thinet import ThiNet
 from camfit.network import Network
 from camfit.pack import pack
+from camfit.storage import plan_bytes, plan_from_bytes
 from camfit.surgery import apply
 from camfit.trace import trace
 from camfit.zoo import digits_cnn
@@ -158,3 +160,16 @@ def test_kept_channels_are_rounded_up_under_every_allocation() -> None:
 def test_the_options_are_data_that_every_method_shares() -> None:
     assert issubclass(L1Filters, ChannelBudget)
     assert L1Filters().NAME == "l1-filters"
+
+
+@pytest.mark.parametrize("method", [L1Filters, ThiNet])
+def test_curves_are_in_the_plan_where_they_are_asked_for(method: type[L1Filters] | type[ThiNet]) -> None:
+    layers = {"a": conv([[1.0]] * 4), "b": conv([[1.0] * 4] * 4), "head": conv([[1.0] * 4] * 2)}
+    network = chain((1, 1, 1), **layers, flat=nn.Flatten())
+    calibration = Calibration(torch.ones(4, 1, 1, 1), torch.zeros(4, dtype=torch.int64))
+    assert method(ratio=0.5).plan(network, calibration).curves == {}
+    plan = method(ratio=0.5, curves=True).plan(network, calibration)
+    assert set(plan.curves) == {"a", "b"}
+    for curve in plan.curves.values():
+        assert [share for share, _ in curve] == [0.0, 0.25, 0.5, 0.75]
+    assert plan_from_bytes(plan_bytes(plan), "plan").curves == plan.curves

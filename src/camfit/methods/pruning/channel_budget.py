@@ -37,6 +37,8 @@ class ChannelBudget:
             the dearest channel's). Molchanov et al., ICLR 2017, section 2.2. For ``global`` and ``greedy``.
         skip: layers whose channels stay.
         round_to: kept channels are rounded up to a multiple of it.
+        curves: measure each group's sensitivity for the report, whatever the allocation: the loss on the calibration
+            images when it alone is cut further and further, without retraining.
     """
 
     NAME: ClassVar[str]
@@ -52,6 +54,7 @@ class ChannelBudget:
     macs_penalty: float = 0.0
     skip: tuple[str, ...] = ()
     round_to: int = 1
+    curves: bool = False
 
     def __post_init__(self) -> None:
         for name, value in {"ratio": self.ratio, **{f"ratios.{k}": v for k, v in self.ratios.items()}}.items():

@@ -14,7 +14,7 @@ from camfit.errors import RecipeError
 from camfit.graph import ChannelGroup, Graph, Slot
 from camfit.method import Calibration, Entry
 from camfit.methods.pruning.channel_budget import ChannelBudget, cuttable
-from camfit.methods.pruning.plan_channels import Scores, channel_plan, kept_counts, plan_channels
+from camfit.methods.pruning.plan_channels import Scores, asked_curves, channel_plan, kept_counts, plan_channels
 from camfit.network import Network
 from camfit.plan import Plan
 
@@ -55,7 +55,9 @@ class L1Filters(ChannelBudget):
             return plan_channels(self, network, calibration, lambda groups: _sums(network, groups), why)
         graph = Graph.of(network)
         groups = cuttable(self, network, graph)
-        counts = kept_counts(self, network, graph, groups, calibration, _sums(network, groups))
+        sums = _sums(network, groups)
+        curves = asked_curves(self, network, groups, sums, calibration)
+        counts = kept_counts(self, network, graph, groups, calibration, sums, curves=curves)
         keep: dict[str, tuple[int, ...]] = {}
         scores: Scores = {}
         gone: dict[str, set[int]] = {}
@@ -67,7 +69,7 @@ class L1Filters(ChannelBudget):
                     p for channel in set(range(len(group))) - set(keep[group.name]) for p in slot.positions[channel]
                 )
                 gone.setdefault(slot.layer, set()).update(places)
-        return channel_plan(self.NAME, groups, keep, scores, why)
+        return channel_plan(self.NAME, groups, keep, scores, why, curves)
 
 
 def _sums(network: Network, groups: Iterable[ChannelGroup]) -> Scores:

@@ -56,16 +56,21 @@ def plan_channels(
     for name, values in scores.items():
         if not bool(values.isfinite().all()):
             raise PlanError(f"{options.NAME}: the scores of group {name!r} are not finite")
-    counts = kept_counts(options, network, graph, groups, calibration, scores, comparable)
-    return channel_plan(
-        options.NAME, groups, {name: highest(scores[name], counts[name]) for name in counts}, scores, why
-    )
+    curves = asked_curves(options, network, groups, scores, calibration)
+    counts = kept_counts(options, network, graph, groups, calibration, scores, comparable, curves)
+    keep = {name: highest(scores[name], counts[name]) for name in counts}
+    return channel_plan(options.NAME, groups, keep, scores, why, curves)
 
 
 def channel_plan(
-    method: str, groups: Iterable[ChannelGroup], keep: Mapping[str, tuple[int, ...]], scores: Scores, why: str
+    method: str,
+    groups: Iterable[ChannelGroup],
+    keep: Mapping[str, tuple[int, ...]],
+    scores: Scores,
+    why: str,
+    curves: Mapping[str, Curve] | None = None,
 ) -> Plan:
-    """The plan that keeps these channels; groups that stay whole need no edit."""
+    """The plan that keeps these channels; groups that stay whole need no edit. ``curves`` are for the report."""
     edits: list[KeepChannels] = []
     notes: dict[str, dict[str, float | int | str]] = {}
     before = after = 0
@@ -81,7 +86,8 @@ def channel_plan(
             "kept": len(kept),
             "share of the score kept": float(values[list(kept)].sum() / values.sum().clamp(min=1e-30)),
         }
-    return Plan(method, tuple(edits), f"keep {after:,} of {before:,} channels by {why}", notes)
+    reason = f"keep {after:,} of {before:,} channels by {why}"
+    return Plan(method, tuple(edits), reason, notes, {name: tuple(curve) for name, curve in (curves or {}).items()})
 
 
 def kept_counts(
@@ -92,8 +98,9 @@ def kept_counts(
     calibration: Calibration,
     scores: Scores,
     comparable: bool = False,
+    curves: Mapping[str, Curve] | None = None,
 ) -> dict[str, int]:
-    """How many channels each group keeps."""
+    """How many channels each group keeps; the curves of allocation ``sensitivity`` are measured if not given."""
     fixed = fixed_counts(options, graph, groups)
     others = {group.name: len(group) for group in groups if group.name not in fixed}
     cost, limit, field_name = _limit(options, network, graph, others)
@@ -110,8 +117,8 @@ def kept_counts(
             shared = uniform(others, whole, limit, multiple)
         elif options.allocation == "sensitivity":
             open_groups = tuple(group for group in groups if group.name in others)
-            curves = loss_curves(network, open_groups, scores, calibration)
-            shared = equal_loss(curves, others, whole, limit, multiple)
+            measured = curves or loss_curves(network, open_groups, scores, calibration)
+            shared = equal_loss({name: measured[name] for name in others}, others, whole, limit, multiple)
         else:
             ranked = _comparable({name: scores[name] for name in others}, network, graph, options, comparable)
             share = global_rank if options.allocation == "global" else greedy
@@ -120,6 +127,15 @@ def kept_counts(
         value = getattr(options, field_name)
         raise BudgetError(f"{options.NAME}: {field_name} is {value}, more than these groups have: {error}") from error
     return {**fixed, **shared}
+
+
+def asked_curves(
+    options: ChannelBudget, network: Network, groups: Iterable[ChannelGroup], scores: Scores, calibration: Calibration
+) -> dict[str, Curve]:
+    """:func:`loss_curves` where the options need them or ask for them, otherwise none."""
+    if options.curves or options.allocation == "sensitivity":
+        return loss_curves(network, groups, scores, calibration)
+    return {}
 
 
 def loss_curves(

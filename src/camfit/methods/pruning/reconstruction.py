@@ -7,7 +7,7 @@ give their outputs. What they share is here: samples of those layers, and the pl
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,7 @@ from camfit.layers import BinaryConv2d, BinaryLinear, pair
 from camfit.method import Calibration
 from camfit.methods.pruning.channel_budget import ChannelBudget, cuttable
 from camfit.methods.pruning.l1_filters import places
-from camfit.methods.pruning.plan_channels import Scores, channel_plan, kept_counts
+from camfit.methods.pruning.plan_channels import Scores, asked_curves, channel_plan, kept_counts
 from camfit.network import Add, Network, Node
 from camfit.plan import KeepChannels, Plan, SetValues
 from camfit.surgery import apply
@@ -83,7 +83,8 @@ def plan_reconstructing(
     groups = cuttable(options, network, graph)
     whole = network.clone().eval()
     scores: Scores = {group.name: score(readers(whole, whole, group, calibration, locations, {})) for group in groups}
-    counts = kept_counts(options, network, graph, groups, calibration, scores)
+    curves = asked_curves(options, network, groups, scores, calibration)
+    counts = kept_counts(options, network, graph, groups, calibration, scores, curves=curves)
     work = whole.clone()
     rows: dict[str, Tensor] = {}
     keep: dict[str, tuple[int, ...]] = {}
@@ -110,9 +111,9 @@ def plan_reconstructing(
             if slot.layer in fitted:
                 _put(work, slot, fitted[slot.layer])
                 changed[slot.layer] = None
-    plan = channel_plan(options.NAME, groups, keep, scores, why)
+    plan = channel_plan(options.NAME, groups, keep, scores, why, curves)
     edits = tuple(SetValues(f"{path}.weight", weight_of(work.layer(path)).detach().clone()) for path in changed)
-    return Plan(plan.method, plan.edits + edits, plan.reason, plan.notes)
+    return replace(plan, edits=plan.edits + edits)
 
 
 @torch.no_grad()
