@@ -1,7 +1,7 @@
 """What a network costs when it is cut, measured: bytes of the packed file, milliseconds of the engine.
 
-Functions of the channels that each group keeps, as :mod:`camfit.cost`'s estimates are. Which channels go does not
-matter for either, so the first ones stay; answers are remembered.
+Of a network as it stands, or as functions of the channels that each group keeps, as :mod:`camfit.cost`'s estimates are.
+Which channels go does not matter for either, so the first ones stay; answers are remembered.
 """
 
 from __future__ import annotations
@@ -24,27 +24,36 @@ from camfit.surgery import apply
 _SECONDS, _BLOCKS = 0.03, 5
 
 
+def size(network: Network) -> float:
+    """Bytes of the packed file."""
+    return float(len(_packed(network)))
+
+
+def latency(network: Network) -> float:
+    """Milliseconds of one image on the engine, one thread. A measurement: two runs differ by some percent."""
+    engine = Engine(_packed(network))
+    image = np.zeros(engine.input_shape, dtype=np.uint8)
+    return float(np.median([np.median(milliseconds(engine, image, _SECONDS)) for _ in range(_BLOCKS)]))
+
+
 def size_cost(network: Network, graph: Graph) -> Cost:
-    """Bytes of the packed file. The network's own values, so entropy-coded weights count as what they come to."""
-    return _remembered(network, graph, lambda data: float(len(data)))
+    """:func:`size`. The network's own values, so entropy-coded weights count as what they come to."""
+    return _remembered(network, graph, size)
 
 
 def latency_cost(network: Network, graph: Graph) -> Cost:
-    """Milliseconds of one image on the engine, one thread. A measurement: two runs differ by some percent."""
-
-    def median(data: bytes) -> float:
-        engine = Engine(data)
-        image = np.zeros(engine.input_shape, dtype=np.uint8)
-        return float(np.median([np.median(milliseconds(engine, image, _SECONDS)) for _ in range(_BLOCKS)]))
-
-    return _remembered(network, graph, median)
+    """:func:`latency`."""
+    return _remembered(network, graph, latency)
 
 
-def _remembered(network: Network, graph: Graph, measure: Callable[[bytes], float]) -> Cost:
+def _packed(network: Network) -> bytes:
+    channels = network.input_shape[0]
+    return pack(network, Normalisation((1.0,) * channels, (0.0,) * channels)).data
+
+
+def _remembered(network: Network, graph: Graph, measure: Callable[[Network], float]) -> Cost:
     seen: dict[tuple[int, ...], float] = {}
     plain = network.clone().eval()
-    channels = network.input_shape[0]
-    normalisation = Normalisation((1.0,) * channels, (0.0,) * channels)
 
     def cost(kept: Mapping[str, int]) -> float:
         counts = tuple(kept.get(group.name, len(group)) for group in graph.groups)
@@ -54,7 +63,7 @@ def _remembered(network: Network, graph: Graph, measure: Callable[[bytes], float
                 for group, count in zip(graph.groups, counts, strict=True)
                 if count < len(group)
             )
-            seen[counts] = measure(pack(apply(plain, Plan("cost", edits)), normalisation).data)
+            seen[counts] = measure(apply(plain, Plan("cost", edits)))
         return seen[counts]
 
     return cost

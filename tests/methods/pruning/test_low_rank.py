@@ -5,11 +5,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from camfit import measured_cost
 from camfit.cost import macs, weights
 from camfit.errors import BudgetError, RecipeError
 from camfit.forms import stored_of
 from camfit.graph import Graph
 from camfit.method import Calibration
+from camfit.methods.pruning import low_rank
 from camfit.methods.pruning.l1_filters import L1Filters
 from camfit.methods.pruning.low_rank import LowRank
 from camfit.network import INPUT, Add, Network, Node
@@ -34,10 +36,10 @@ def spectrum(weight: Tensor, power: float) -> None:
         weight.copy_((u * s @ v).reshape(weight.shape))
 
 
-def vgg(power: float = 0.7) -> Network:
-    """A narrow VGG-small whose layers' spectra fall as trained ones do."""
+def vgg(power: float = 0.7, width: int = 128) -> Network:
+    """A VGG-small on small images whose layers' spectra fall as trained ones do."""
     torch.manual_seed(0)
-    network = trace(vgg_small.build((3, 16, 16), 10), (3, 16, 16))
+    network = trace(vgg_small.build((3, 16, 16), 10, width=width), (3, 16, 16))
     for layer in network.weighted().values():
         spectrum(stored_of(layer), power)
     return network
@@ -112,6 +114,33 @@ def test_the_asked_share_goes_and_hardly_more(convolution: str, unit: str, fract
     smaller = apply(network, method.plan(network, calibration(network)))
     cost = macs if unit == "macs" else weights
     assert fraction <= 1 - sum(cost(smaller).values()) / sum(cost(network).values()) <= fraction + 0.02
+
+
+@pytest.mark.parametrize("limit", ["size", "latency"])
+def test_measured_limits_take_the_least_share_that_meets_them(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time is stood in for by multiply-accumulates, which can be told exactly."""
+    monkeypatch.setattr(low_rank, "latency", lambda network: float(sum(macs(network).values())))
+    network = vgg(width=8)
+    unit = "macs" if limit == "latency" else "weights"
+    plan = LowRank(rank="budget", **{limit: 0.4}).plan(network, calibration(network))  # type: ignore[arg-type]
+
+    def cost(of: Network) -> float:
+        return low_rank.latency(of) if limit == "latency" else measured_cost.size(of)
+
+    allowed = 0.6 * cost(network)
+    assert cost(apply(network, plan)) <= allowed
+    found = {
+        step: LowRank(rank="budget", **{unit: step / 64}).plan(network, calibration(network))  # type: ignore[arg-type]
+        for step in range(24, 30)
+    }
+    least = min(step for step, by_share in found.items() if cost(apply(network, by_share)) <= allowed)
+    assert ranks(plan) == ranks(found[least])
+
+
+def test_measured_limits_that_no_rank_meets_are_refused() -> None:
+    network = vgg(width=8)
+    with pytest.raises(BudgetError, match=r"size is 0.999, more than the lowest ranks save: found .* of bytes"):
+        LowRank(rank="budget", size=0.999).plan(network, calibration(network))
 
 
 def test_the_budget_spares_layers_whose_spectrum_falls_fast() -> None:
@@ -200,10 +229,10 @@ def test_reconstruction_brings_the_network_nearer() -> None:
     [
         ({"convolution": "qr"}, "convolution"),
         ({"energy": 0.0}, "energy is 0.0, expected above 0 and at most 1"),
-        ({"rank": "budget"}, "no budget, expected exactly one of macs and weights"),
+        ({"rank": "budget"}, "no budget, expected exactly one of macs, weights, size, latency"),
         ({"rank": "budget", "macs": 0.5, "weights": 0.5}, "macs and weights, expected exactly one"),
         ({"rank": "budget", "macs": 1.0}, "macs is 1.0, expected in (0, 1)"),
-        ({"macs": 0.5}, "rank = 'energy' with macs, expected neither"),
+        ({"macs": 0.5}, "rank = 'energy' with macs, expected none of macs, weights, size, latency"),
     ],
 )
 def test_wrong_options_are_refused(options: dict[str, object], why: str) -> None:
