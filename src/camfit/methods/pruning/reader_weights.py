@@ -1,0 +1,62 @@
+"""Which entries of a layer's weight read which channel of a group: a channel's kernels in the layers behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from camfit.forms import Masked, form_of, weight_of
+from camfit.graph import ChannelGroup, Slot
+from camfit.layers import BinaryConv2d, BinaryLinear
+from camfit.methods.pruning.l1_filters import places
+from camfit.network import Network
+
+
+def readers_of(network: Network, group: ChannelGroup) -> dict[str, Tensor]:
+    """By layer that reads the group's channels, which channel each entry of its weight reads; −1 for none of them.
+
+    Layers that hand channels on, as depth-wise convolutions do, produce them too and are left out.
+
+    Returns:
+        int64 tensors of the weights' shapes.
+    """
+    made = {slot.layer for slot in group.producers}
+    return {
+        slot.layer: _channel_read(network.layer(slot.layer), slot) for slot in group.consumers if slot.layer not in made
+    }
+
+
+def channel_norms(values: Mapping[str, Tensor], read: Mapping[str, Tensor], channels: int) -> Tensor:
+    """‖W_k‖_F of each channel k over the entries of all readers that read it [channels], float64.
+
+    Args:
+        values: by reader, one value for each entry of its weight: the weight itself, or a gradient.
+        read: of :func:`readers_of`.
+        channels: of the group.
+    """
+    squares = torch.zeros(channels + 1, dtype=torch.float64)
+    for path, of_entry in read.items():
+        # The entries of no channel, −1, fall into the place behind the last channel.
+        squares.index_add_(0, of_entry.flatten() % (channels + 1), values[path].detach().double().flatten().square())
+    return squares[:channels].sqrt()
+
+
+def may_change(layer: nn.Module) -> bool:
+    """True for a layer whose weight may take any values (where it is not masked)."""
+    form = form_of(layer)
+    return not isinstance(layer, BinaryConv2d | BinaryLinear) and (form is None or isinstance(form, Masked))
+
+
+def _channel_read(layer: nn.Module, slot: Slot) -> Tensor:
+    assert isinstance(layer, nn.Conv2d | nn.Linear)
+    weight = weight_of(layer)
+    groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
+    rows, width = weight.shape[:2]
+    of_input = torch.full((width * groups,), -1)
+    at = places(slot)
+    of_input[at.flatten()] = torch.arange(len(at)).repeat_interleave(at.shape[1])
+    # Row r of a grouped convolution reads the inputs of its own group.
+    inputs = (torch.arange(rows) // (rows // groups) * width)[:, None] + torch.arange(width)
+    return of_input[inputs].reshape(rows, width, *[1] * (weight.dim() - 2)).expand(weight.shape)
