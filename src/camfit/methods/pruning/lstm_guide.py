@@ -60,12 +60,12 @@ class LstmGuide(ChannelBudget):
 
     NAME: ClassVar[str] = "lstm-guide"
 
-    fractions: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8)
-    rounds: int = 25
-    episodes: int = 6
+    fractions: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+    rounds: int = 40
+    episodes: int = 8
     penalty: float = 1.0
     updates: int = 4
-    learning_rate: float = 0.03
+    learning_rate: float = 0.02
     memory: float = 0.8
     images: int = 512
 

@@ -51,10 +51,11 @@ class Trial:
 
     def _recovered(self, student: Network) -> Network:
         """The cut network after its updates towards the whole network's outputs; batch-norm keeps its statistics."""
+        batch = min(_BATCH, len(self._taught))
         optimizer = torch.optim.Adam(student.requires_grad_(True).parameters(), lr=_RATE)
         with torch.enable_grad():
             for number in range(self._updates):
-                at = torch.arange(number * _BATCH, (number + 1) * _BATCH) % len(self._taught)
+                at = torch.arange(number * batch, (number + 1) * batch) % len(self._taught)
                 optimizer.zero_grad()
                 ((student(self._taught[at]) - self._answers[at]).square().mean() / self._power).backward()
                 optimizer.step()
