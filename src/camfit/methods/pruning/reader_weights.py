@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from camfit.forms import Masked, form_of, weight_of
-from camfit.graph import ChannelGroup, Slot
+from camfit.graph import ChannelGroup
 from camfit.layers import BinaryConv2d, BinaryLinear
 from camfit.methods.pruning.l1_filters import places
 from camfit.network import Network
@@ -22,10 +22,33 @@ def readers_of(network: Network, group: ChannelGroup) -> dict[str, Tensor]:
     Returns:
         int64 tensors of the weights' shapes.
     """
+    return {path: over_weight(network.layer(path), of) for path, of in inputs_read(network, group).items()}
+
+
+def inputs_read(network: Network, group: ChannelGroup) -> dict[str, Tensor]:
+    """By layer as in :func:`readers_of`, which channel of the group each of its inputs is; −1 for none [inputs]."""
     made = {slot.layer for slot in group.producers}
-    return {
-        slot.layer: _channel_read(network.layer(slot.layer), slot) for slot in group.consumers if slot.layer not in made
-    }
+    found: dict[str, Tensor] = {}
+    for slot in group.consumers:
+        layer = network.layer(slot.layer)
+        if slot.layer not in made:
+            assert isinstance(layer, nn.Conv2d | nn.Linear)
+            at = places(slot)
+            of_input = torch.full((layer.in_channels if isinstance(layer, nn.Conv2d) else layer.in_features,), -1)
+            of_input[at.flatten()] = torch.arange(len(at)).repeat_interleave(at.shape[1])
+            found[slot.layer] = of_input
+    return found
+
+
+def over_weight(layer: nn.Module, values: Tensor) -> Tensor:
+    """One value of each input [inputs] at every entry of the layer's weight that reads it."""
+    assert isinstance(layer, nn.Conv2d | nn.Linear)
+    weight = weight_of(layer)
+    rows, width = weight.shape[:2]
+    groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
+    # Row r of a grouped convolution reads the inputs of its own group.
+    inputs = (torch.arange(rows) // (rows // groups) * width)[:, None] + torch.arange(width)
+    return values[inputs].reshape(rows, width, *[1] * (weight.dim() - 2)).expand(weight.shape)
 
 
 def channel_norms(values: Mapping[str, Tensor], read: Mapping[str, Tensor], channels: int) -> Tensor:
@@ -47,16 +70,3 @@ def may_change(layer: nn.Module) -> bool:
     """True for a layer whose weight may take any values (where it is not masked)."""
     form = form_of(layer)
     return not isinstance(layer, BinaryConv2d | BinaryLinear) and (form is None or isinstance(form, Masked))
-
-
-def _channel_read(layer: nn.Module, slot: Slot) -> Tensor:
-    assert isinstance(layer, nn.Conv2d | nn.Linear)
-    weight = weight_of(layer)
-    groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
-    rows, width = weight.shape[:2]
-    of_input = torch.full((width * groups,), -1)
-    at = places(slot)
-    of_input[at.flatten()] = torch.arange(len(at)).repeat_interleave(at.shape[1])
-    # Row r of a grouped convolution reads the inputs of its own group.
-    inputs = (torch.arange(rows) // (rows // groups) * width)[:, None] + torch.arange(width)
-    return of_input[inputs].reshape(rows, width, *[1] * (weight.dim() - 2)).expand(weight.shape)
