@@ -10,7 +10,19 @@ from camfit.errors import RunError
 from camfit.forms import Codebook, Form, Hashed, Integer, Masked, Sign, attach
 from camfit.layers import BinaryConv2d, Quantize
 from camfit.network import INPUT, Network, Node
-from camfit.plan import Append, Constrain, Edit, Factorise, Insert, KeepChannels, Plan, Remove, Replace, SetValues
+from camfit.plan import (
+    Append,
+    Constrain,
+    DropBranch,
+    Edit,
+    Factorise,
+    Insert,
+    KeepChannels,
+    Plan,
+    Remove,
+    Replace,
+    SetValues,
+)
 from camfit.storage import network_bytes, plan_bytes, plan_from_bytes, plan_parts, same_plan
 from camfit.surgery import apply
 
@@ -39,6 +51,7 @@ EDITS: tuple[Edit, ...] = (
     Constrain("fc", Integer(torch.tensor([0.1, 0.3]), 4)),
     Remove("relu"),
     SetValues("fc.weight", torch.ones(2, 3)),
+    DropBranch("concat", 1),
     Factorise("conv", (("down", nn.Conv2d(2, 1, 1, bias=False)), ("up", nn.Conv2d(1, 3, (3, 1), (2, 1), (1, 0))))),
 )
 
@@ -71,8 +84,9 @@ def test_a_plan_prints_one_line_an_edit() -> None:
     assert lines[9] == "  append 'bytes' (Quantize(scale=0.1, zero_point=7)) behind 'conv@2'"
     assert lines[11] == "  remove 'relu'"
     assert lines[12] == "  set 'fc.weight' [2, 3]"
-    assert lines[13].startswith("  factorise 'conv' into down Conv2d(2, 1, kernel_size=(1, 1)")
-    assert ", up Conv2d(1, 3, kernel_size=(3, 1)" in lines[13]
+    assert lines[13] == "  drop branch 1 of 'concat'"
+    assert lines[14].startswith("  factorise 'conv' into down Conv2d(2, 1, kernel_size=(1, 1)")
+    assert ", up Conv2d(1, 3, kernel_size=(3, 1)" in lines[14]
 
 
 def test_saving_takes_a_copy_of_the_plans_tensors() -> None:

@@ -99,6 +99,21 @@ class Remove:
         return f"remove {self.layer!r}"
 
 
+@dataclass(frozen=True)
+class DropBranch:
+    """Take input number ``branch`` (from 0) off the addition or concatenation called ``join``.
+
+    An addition's readers read its other input; a concatenation's lose the branch's channels. Layers that served the
+    branch alone go with it: a residual block becomes the identity.
+    """
+
+    join: str
+    branch: int
+
+    def __str__(self) -> str:
+        return f"drop branch {self.branch} of {self.join!r}"
+
+
 @dataclass(frozen=True, eq=False)
 class SetValues:
     """Set a parameter or buffer, named as in ``state_dict`` of the dense network (``conv1.weight``)."""
@@ -115,7 +130,7 @@ def _named(layer: nn.Module) -> str:
     return f"{type(layer).__name__.removeprefix('Parametrized')}({layer.extra_repr()})"
 
 
-Edit = KeepChannels | Constrain | Replace | Factorise | Insert | Append | Remove | SetValues
+Edit = KeepChannels | Constrain | Replace | Factorise | Insert | Append | Remove | DropBranch | SetValues
 
 
 @dataclass(frozen=True, eq=False)

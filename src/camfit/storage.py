@@ -23,7 +23,19 @@ from camfit.errors import CamfitError, RunError
 from camfit.forms import FORMS, Codebook, Form, Hashed, Integer, Masked, Sign, attach, form_of, stored_of
 from camfit.layers import build, describe
 from camfit.network import Network, Node
-from camfit.plan import Append, Constrain, Edit, Factorise, Insert, KeepChannels, Plan, Remove, Replace, SetValues
+from camfit.plan import (
+    Append,
+    Constrain,
+    DropBranch,
+    Edit,
+    Factorise,
+    Insert,
+    KeepChannels,
+    Plan,
+    Remove,
+    Replace,
+    SetValues,
+)  # fmt: skip
 
 _KEY = "camfit"
 
@@ -206,6 +218,8 @@ def plan_parts(plan: Plan) -> tuple[dict[str, Any], dict[str, Tensor]]:
             arrays |= _under(prefix, layer_arrays)
         elif isinstance(edit, Remove):
             edits.append({"edit": "remove", "layer": edit.layer})
+        elif isinstance(edit, DropBranch):
+            edits.append({"edit": "drop_branch", "join": edit.join, "branch": edit.branch})
         else:
             edits.append({"edit": "set_values", "name": edit.name})
             arrays[f"{prefix}/values"] = edit.values
@@ -257,6 +271,8 @@ def _edit_from(value: dict[str, Any], prefix: str, arrays: dict[str, Tensor]) ->
         return Append(value["after"], value["name"], _layer_from(value["layer"], _at(prefix, arrays)))
     if kind == "remove":
         return Remove(value["layer"])
+    if kind == "drop_branch":
+        return DropBranch(value["join"], value["branch"])
     if kind == "set_values":
         return SetValues(value["name"], arrays[f"{prefix}/values"])
     raise RunError(f"{prefix} is a {kind!r}, which this camfit does not know")

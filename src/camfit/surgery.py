@@ -13,13 +13,25 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
+from camfit.branches import without_branch
 from camfit.cut import blank, cut
 from camfit.errors import ModelError, PlanError
 from camfit.forms import Codebook, Form, Hashed, Integer, Masked, Sign, attach, form_of, stored_of
 from camfit.graph import ChannelGroup, Graph
 from camfit.layers import BinaryConv2d, BinaryLinear, kind_of
 from camfit.network import INPUT, Network, Node
-from camfit.plan import Append, Constrain, Factorise, Insert, KeepChannels, Plan, Remove, Replace, SetValues
+from camfit.plan import (
+    Append,
+    Constrain,
+    DropBranch,
+    Factorise,
+    Insert,
+    KeepChannels,
+    Plan,
+    Remove,
+    Replace,
+    SetValues,
+)  # fmt: skip
 
 T = TypeVar("T")
 
@@ -104,6 +116,8 @@ class _Surgeon:
                 self._append(number, edit)
             elif isinstance(edit, Remove):
                 self._remove(number, edit)
+            elif isinstance(edit, DropBranch):
+                self._drop_branch(number, edit)
             else:
                 self._set_values(number, edit)
             number += 1
@@ -317,6 +331,18 @@ class _Surgeon:
         end = next(place for place, node in enumerate(nodes) if node.name == output)
         self.network = self.network.with_nodes(tuple(nodes[: end + 1]), {})
         self._touch(number, edit.layer)
+
+    def _drop_branch(self, number: int, edit: DropBranch) -> None:
+        layers = {node.name: node.layer for node in self.network.nodes}
+        before = set(self.network.layer_paths())
+        try:
+            self.network = without_branch(self.network, edit.join, edit.branch)
+        except PlanError as error:
+            raise self._error(number, str(error), edit.join) from error
+        gone = before - set(self.network.layer_paths())
+        self._touch(
+            number, *dict.fromkeys((edit.join, layers[edit.join])), *sorted(gone - {edit.join, layers[edit.join]})
+        )
 
     def _set_values(self, number: int, edit: SetValues) -> None:
         path, _, leaf = edit.name.rpartition(".")

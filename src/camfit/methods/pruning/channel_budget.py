@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, get_args
 
@@ -85,16 +86,27 @@ def cuttable(options: ChannelBudget, network: Network, graph: Graph) -> tuple[Ch
         RecipeError: an option names a layer that is not there.
         PlanError: there is no such group; says why.
     """
-    known = network.weighted()
-    unknown = [name for name in (*options.ratios, *options.skip) if name not in known]
-    if unknown:
-        raise RecipeError(f"{options.NAME}: no layer {unknown[0]!r}; expected one of {', '.join(known)}")
-    skipped = {group.name for layer in options.skip for group in graph.groups_of(layer)}
+    _known(options.NAME, options.ratios, network)
+    return open_groups(options.NAME, options.skip, network, graph)
+
+
+def open_groups(method: str, skip: Iterable[str], network: Network, graph: Graph) -> tuple[ChannelGroup, ...]:
+    """The groups that no layer of ``skip`` computes; raises what :func:`cuttable` raises."""
+    skip = tuple(skip)
+    _known(method, skip, network)
+    skipped = {group.name for layer in skip for group in graph.groups_of(layer)}
     groups = tuple(group for group in graph.groups if group.name not in skipped)
     if not groups:
         why = "; ".join(f"{layer!r}: {reason}" for layer, reason in graph.frozen_reasons.items()) or "all are skipped"
-        raise PlanError(f"{options.NAME}: no channels can be cut: {why}")
+        raise PlanError(f"{method}: no channels can be cut: {why}")
     return groups
+
+
+def _known(method: str, layers: Iterable[str], network: Network) -> None:
+    known = network.weighted()
+    unknown = [name for name in layers if name not in known]
+    if unknown:
+        raise RecipeError(f"{method}: no layer {unknown[0]!r}; expected one of {', '.join(known)}")
 
 
 def kept_of(options: ChannelBudget, size: int, ratio: float) -> int:

@@ -103,7 +103,7 @@ def kept_counts(
     """How many channels each group keeps; the curves of allocation ``sensitivity`` are measured if not given."""
     fixed = fixed_counts(options, graph, groups)
     others = {group.name: len(group) for group in groups if group.name not in fixed}
-    cost, limit, field_name = _limit(options, network, graph, others)
+    cost, limit, field_name = limit_of(options, network, graph, others)
     if cost is None:
         return {**fixed, **{name: kept_of(options, size, options.ratio) for name, size in others.items()}}
 
@@ -176,7 +176,7 @@ def group_curves(
     return curves
 
 
-def _limit(
+def limit_of(
     options: ChannelBudget, network: Network, graph: Graph, sizes: Mapping[str, int]
 ) -> tuple[Cost | None, float, str]:
     """(cost, the highest allowed, the option that says so); no cost where every group just loses ``ratio``."""
