@@ -11,16 +11,20 @@ from torch import nn
 from camfit.errors import ModelError
 from camfit.zoo import (
     alexnet,
+    densenet,
     digits_cnn,
     fire_small,
+    googlenet,
     lenet5,
     lenet_300_100,
     mobilenet_v1,
     mobilenet_v2,
     resnet18,
     resnet20,
+    resnet50,
     shufflenet_v1,
     squeezenet,
+    vgg16,
     vgg_small,
 )
 from camfit.zoo.training import Training
@@ -37,8 +41,10 @@ class _Architecture:
 _ARCHITECTURES: Mapping[str, _Architecture] = MappingProxyType(
     {
         "alexnet": _Architecture(alexnet.build, alexnet.TRAINING),
+        "densenet121": _Architecture(densenet.build, densenet.TRAINING),
         "digits_cnn": _Architecture(digits_cnn.build, digits_cnn.TRAINING),
         "fire_small": _Architecture(fire_small.build, fire_small.TRAINING),
+        "googlenet": _Architecture(googlenet.build, googlenet.TRAINING),
         "lenet5": _Architecture(lenet5.build, lenet5.TRAINING),
         "lenet_300_100": _Architecture(lenet_300_100.build, lenet_300_100.TRAINING),
         "mobilenet_v1": _Architecture(mobilenet_v1.build, mobilenet_v1.TRAINING),
@@ -46,9 +52,11 @@ _ARCHITECTURES: Mapping[str, _Architecture] = MappingProxyType(
         "mobilenet_v2": _Architecture(mobilenet_v2.build, mobilenet_v2.TRAINING),
         "resnet18": _Architecture(resnet18.build, resnet18.TRAINING),
         "resnet20": _Architecture(resnet20.build, resnet20.TRAINING),
+        "resnet50": _Architecture(resnet50.build, resnet50.TRAINING),
         "shufflenet_v1": _Architecture(shufflenet_v1.build, shufflenet_v1.TRAINING),
         "squeezenet_1_0": _Architecture(squeezenet.build_1_0, squeezenet.TRAINING),
         "squeezenet_1_1": _Architecture(squeezenet.build_1_1, squeezenet.TRAINING),
+        "vgg16": _Architecture(vgg16.build, vgg16.TRAINING),
         "vgg_small": _Architecture(vgg_small.build, vgg_small.TRAINING),
     }
 )
