@@ -7,7 +7,7 @@ from torch import nn
 from camfit.errors import PlanError
 from camfit.forms import Hashed, attach
 from camfit.graph import Graph
-from camfit.network import INPUT, Add, Concat, Network, Node
+from camfit.network import INPUT, Add, Concat, DepthToSpace, Network, Node, Slice
 from camfit.storage import network_bytes
 from networks import random_network, with_forms
 
@@ -187,6 +187,57 @@ def test_a_shuffle_of_one_group_or_of_single_places_ties_nothing() -> None:
             )
         )
         assert slots(graph, "conv") == {"conv.out": ((0,), (1,), (2,)), "head.in": ((0,), (1,), (2,))}
+
+
+def test_slices_split_a_layer_into_a_group_for_what_each_leaves_out_and_takes() -> None:
+    graph = Graph.of(
+        build(
+            (1, 4, 4),
+            ("conv", nn.Conv2d(1, 5, 1), (INPUT,)),
+            ("left", Slice(0, 2), ("conv",)),
+            ("right", Slice(2, 2), ("conv",)),
+            ("inner", nn.Conv2d(2, 2, 1), ("right",)),
+            ("concat", Concat(), ("left", "inner")),
+            ("head", nn.Conv2d(4, 2, 1), ("concat",)),
+        )
+    )
+    # The last channel of "conv" is read by nobody.
+    assert [(group.name, len(group)) for group in graph.groups] == [
+        ("conv", 1),
+        ("conv#2", 2),
+        ("conv#3", 2),
+        ("inner", 2),
+    ]
+    assert slots(graph, "conv") == {"conv.out": ((4,),)}
+    assert slots(graph, "conv#2") == {
+        "conv.out": ((0,), (1,)),
+        "left.within": ((0,), (1,)),
+        "right.before": ((0,), (1,)),
+        "head.in": ((0,), (1,)),
+    }
+    assert slots(graph, "conv#3") == {
+        "conv.out": ((2,), (3,)),
+        "right.within": ((0,), (1,)),
+        "inner.in": ((0,), (1,)),
+    }
+    assert [slot.layer for slot in graph.group("conv#2").consumers] == ["head"]
+
+
+def test_depth_to_space_ties_the_channels_of_a_block() -> None:
+    graph = Graph.of(
+        build(
+            (1, 4, 4),
+            ("conv", nn.Conv2d(1, 6, 1), (INPUT,)),
+            ("pixels", DepthToSpace((1, 2)), ("conv",)),
+            ("norm", nn.BatchNorm2d(3), ("pixels",)),
+            ("head", nn.Conv2d(3, 2, 1), ("norm",)),
+        )
+    )
+    assert slots(graph, "conv") == {
+        "conv.out": ((0, 1), (2, 3), (4, 5)),
+        "norm.out": ((0,), (1,), (2,)),
+        "head.in": ((0,), (1,), (2,)),
+    }
 
 
 def test_a_shared_layer_ties_its_calls() -> None:
