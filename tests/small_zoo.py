@@ -21,6 +21,7 @@ from camfit.zoo import (
     resnet50,
     shufflenet_v1,
     squeezenet,
+    unet,
     vgg16,
     vgg_small,
 )
@@ -44,8 +45,11 @@ SMALL: Mapping[str, Build] = {
     "shufflenet_v1": lambda shape, classes: shufflenet_v1.build(shape, classes, width=0.25),
     "squeezenet_1_0": squeezenet.build_1_0,
     "squeezenet_1_1": squeezenet.build_1_1,
+    "unet": lambda shape, classes: unet.build(shape, classes, width=4),
     "vgg16": lambda shape, classes: vgg16.build(shape, classes, width=0.125),
     "vgg_small": lambda shape, classes: vgg_small.build(shape, classes, width=8),
 }
-# The input that an architecture needs where (3, 32, 32) is too small.
-LARGE: Mapping[str, tuple[int, int, int]] = {"alexnet": (3, 70, 100)}
+# Inputs of architectures that do not take every size.
+LARGE: Mapping[str, tuple[int, int, int]] = {"alexnet": (3, 70, 100), "unet": (3, 32, 32)}
+# They give logits for every pixel.
+OF_PIXELS = ("unet",)

@@ -15,6 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from camfit.errors import ModelError
+from camfit.shapes import output_shape
+from camfit.structural import Add, Concat, DepthToSpace, Slice
+
+__all__ = ["INPUT", "Add", "Concat", "DepthToSpace", "Network", "Node", "Slice", "order_memory"]
 
 INPUT = "input"
 
@@ -25,60 +29,6 @@ class Node(msgspec.Struct, frozen=True):
     name: str
     layer: str
     inputs: tuple[str, ...]
-
-
-class Add(nn.Module):
-    """Elementwise sum of two tensors of one shape."""
-
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        return a + b
-
-
-class Concat(nn.Module):
-    """Concatenation along the channels."""
-
-    def forward(self, *parts: Tensor) -> Tensor:
-        return torch.cat(parts, dim=1)
-
-
-class Slice(nn.Module):
-    """Some neighbouring channels: ``first`` and the ``count - 1`` behind it."""
-
-    def __init__(self, first: int, count: int) -> None:
-        super().__init__()
-        self.first, self.count = first, count
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.narrow(1, self.first, self.count)
-
-    def extra_repr(self) -> str:
-        return f"first={self.first}, count={self.count}"
-
-
-class DepthToSpace(nn.Module):
-    """Channels [C, block height, block width] of a pixel become a block of pixels of C channels; then it is cropped.
-
-    Behind a convolution it makes a transposed one. Shi et al., Real-Time Single Image and Video Super-Resolution Using
-    an Efficient Sub-Pixel Convolutional Neural Network, CVPR 2016 (there without cropping).
-
-    Args:
-        block: (height, width); their product divides the channels.
-        crop: pixels taken off at the top, left, bottom and right.
-    """
-
-    def __init__(self, block: tuple[int, int], crop: tuple[int, int, int, int] = (0, 0, 0, 0)) -> None:
-        super().__init__()
-        self.block, self.crop = block, crop
-
-    def forward(self, x: Tensor) -> Tensor:
-        (high, wide), (top, left, bottom, right) = self.block, self.crop
-        count, channels, height, width = x.shape
-        blocks = x.reshape(count, channels // (high * wide), high, wide, height, width)
-        image = blocks.permute(0, 1, 4, 2, 5, 3).reshape(count, -1, height * high, width * wide)
-        return image[:, :, top : height * high - bottom, left : width * wide - right]
-
-    def extra_repr(self) -> str:
-        return f"block={self.block}, crop={self.crop}"
 
 
 class Network(nn.Module):
@@ -182,18 +132,17 @@ class Network(nn.Module):
         }
         return Network(nodes, layers, self.input_shape).train(self.training)
 
-    @torch.no_grad()
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of every value for one image, without the batch dimension."""
-        modes = [(module, module.training) for module in self.modules()]
-        self.eval()
-        like = next(self.parameters(), torch.empty(0))
-        try:
-            values = self.values(torch.zeros(1, *self.input_shape, device=like.device, dtype=like.dtype))
-        finally:
-            for module, training in modes:
-                module.training = training
-        return {name: tuple(value.shape[1:]) for name, value in values.items()}
+        """Shape of every value for one image, without the batch dimension. Computes no value.
+
+        Raises:
+            ModelError: a layer cannot take what it is given; names it.
+        """
+        found = {INPUT: self.input_shape}
+        for node in self.nodes:
+            inputs = [found[name] for name in node.inputs]
+            found[node.name] = output_shape(node.layer, self.get_submodule(node.layer), inputs)
+        return found
 
 
 def order_memory(network: Network, order: torch.memory_format) -> None:

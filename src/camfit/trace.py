@@ -8,6 +8,7 @@ named after themselves.
 
 from __future__ import annotations
 
+import operator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from camfit.errors import ModelError
 from camfit.network import INPUT, Network, Node
 from camfit.trace_arguments import where
 from camfit.trace_ops import HANDLERS, SHUFFLE, VIEWS, Fold
+from camfit.trace_split import pick
 
 _BATCH = 2  # any number but 1, so that a reshape of the batch dimension is told from one of the channels
 
@@ -125,7 +127,7 @@ class Tracer:
     # -- helpers -----------------------------------------------------------------------------------------------
 
     def _call(self, node: torch.fx.Node) -> None:
-        handler = HANDLERS.get(str(node.target))
+        handler = pick if node.target is operator.getitem else HANDLERS.get(str(node.target))
         if handler is None:
             raise ModelError(f"unknown op {node.target} {where(node)}; camfit knows {', '.join(sorted(HANDLERS))}")
         handler(self, node)

@@ -13,7 +13,7 @@ from camfit.errors import ModelError
 from camfit.layers import pair
 from camfit.network import Add, Concat
 from camfit.trace_arguments import arg, copy_values, where
-from camfit.trace_split import narrow, pick, slice_, split
+from camfit.trace_split import narrow, slice_, split
 from camfit.trace_transposed import conv_transpose2d, pixel_shuffle
 
 if TYPE_CHECKING:
@@ -295,7 +295,6 @@ HANDLERS: dict[str, Handler] = {
     "aten.split_with_sizes.default": split,
     "aten.chunk.default": split,
     "aten.tensor_split.sections": split,
-    "<built-in function getitem>": pick,
     "aten.narrow.default": narrow,
     "aten.slice.Tensor": slice_,
     "aten.add.Tensor": _add,

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from camfit import zoo
-from camfit.zoo import alexnet, mobilenet_v1, mobilenet_v2, resnet20, shufflenet_v1, vgg_small
+from camfit.zoo import alexnet, mobilenet_v1, mobilenet_v2, resnet20, shufflenet_v1, unet, vgg_small
 
 
 def count(model: nn.Module) -> int:
@@ -96,6 +96,15 @@ def test_mobilenet_v2_rounds_its_channels_to_eight() -> None:
         narrow = mobilenet_v2.build((3, 224, 224), 1000, width=0.35)
     channels = {layer.out_channels for layer in narrow.modules() if isinstance(layer, nn.Conv2d)}
     assert all(number % 8 == 0 for number in channels) and 1280 in channels
+
+
+def test_unet_of_the_paper() -> None:
+    """Counted by hand from the paper's figure 1: pairs of 3x3 convolutions, 2x2 up-convolutions, a 1x1 convolution."""
+    widths = [64, 128, 256, 512, 1024]
+    down = sum(9 * (a * b + b * b) + 2 * b for a, b in zip([1, *widths], widths, strict=False))
+    up = sum(4 * 2 * c * c + c + 9 * (2 * c * c + c * c) + 2 * c for c in widths[:-1])
+    with torch.device("meta"):
+        assert count(unet.build((1, 64, 64), 2, width=64, depth=4)) == down + up + 64 * 2 + 2 == 31_030_658
 
 
 def test_alexnet_at_both_sizes_of_its_papers() -> None:

@@ -18,7 +18,7 @@ from camfit.pack import pack
 from camfit.plan import KeepChannels, Plan
 from camfit.surgery import apply, masked
 from camfit.trace import trace
-from small_zoo import LARGE, SMALL
+from small_zoo import LARGE, OF_PIXELS, SMALL
 
 SHAPE, CLASSES = (3, 32, 32), 5
 
@@ -58,7 +58,8 @@ def halved(of: Network) -> Plan:
 def test_traced_it_computes_the_same_under_the_same_names(name: str) -> None:
     traced = network(name)
     x = torch.randn(2, *traced.input_shape, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(traced(x), model(name)(x))
+    tolerance = 1e-5 if name == "unet" else 0  # its transposed convolutions have become others
+    torch.testing.assert_close(traced(x), model(name)(x), rtol=0, atol=tolerance)
     assert sorted(traced.state_dict()) == sorted(model(name).state_dict())
 
 
@@ -83,6 +84,8 @@ def test_halved_it_runs_in_the_engine_as_in_torch(name: str) -> None:
     normalisation = Normalisation((0.02,) * channels, (-2.5,) * channels)
     images = np.random.default_rng(0).integers(0, 256, (2, height, width, channels), dtype=np.uint8)
     expected = half(to_tensor(images, normalisation)).numpy()
+    if name in OF_PIXELS:
+        expected = expected.transpose(0, 2, 3, 1)
     found = Engine(pack(half, normalisation).data).run(images)
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
 

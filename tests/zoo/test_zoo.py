@@ -18,10 +18,11 @@ from camfit.zoo import (
     resnet50,
     shufflenet_v1,
     squeezenet,
+    unet,
     vgg16,
     vgg_small,
 )
-from small_zoo import LARGE, SMALL
+from small_zoo import LARGE, OF_PIXELS, SMALL
 
 SHAPES = [(1, 8, 8), (3, 9, 13), (1, 28, 28), (3, 32, 32), (2, 33, 16)]
 
@@ -31,13 +32,19 @@ def test_the_table_above_is_complete() -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("name", zoo.names())
+@pytest.mark.parametrize("name", [name for name in zoo.names() if name not in OF_PIXELS])
 def test_logits_at_any_input_size(name: str, shape: tuple[int, int, int]) -> None:
     if name in LARGE:
         shape = (shape[0], *(size + 60 for size in shape[1:]))
     model = SMALL[name](shape, 7).eval()
     with torch.no_grad():
         assert model(torch.randn(2, *shape)).shape == (2, 7)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 24, 16)])
+def test_logits_of_every_pixel(shape: tuple[int, int, int]) -> None:
+    with torch.no_grad():
+        assert SMALL["unet"](shape, 7).eval()(torch.randn(2, *shape)).shape == (2, 7, *shape[1:])
 
 
 @pytest.mark.parametrize("name", zoo.names())
@@ -140,3 +147,7 @@ def test_wrong_arguments_are_refused() -> None:
         resnet50.build((3, 32, 32), 10, width=0)
     with pytest.raises(ModelError, match="vgg16: width 5"):
         vgg16.build((3, 32, 32), 10, width=5)
+    with pytest.raises(ModelError, match="unet: 12x16 pixels; expected multiples of 8"):
+        zoo.build("unet", (3, 12, 16), 2)
+    with pytest.raises(ModelError, match="unet: width 4, depth 0"):
+        unet.build((3, 16, 16), 2, width=4, depth=0)

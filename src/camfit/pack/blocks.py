@@ -29,10 +29,12 @@ class BlocksFirst(DepthToSpace):
 
 def blocks_first(network: Network) -> Network:
     """An equal network with :class:`BlocksFirst` wherever a convolution alone feeds depth to space."""
-    for node in network.nodes:
+    for name in [node.name for node in network.nodes]:
+        nodes = {node.name: node for node in network.nodes}
+        node = nodes[name]
         layer = network.get_submodule(node.layer)
-        if isinstance(layer, DepthToSpace) and not isinstance(layer, BlocksFirst):
-            conv = next((other for other in network.nodes if other.name == node.inputs[0]), None)
+        if isinstance(layer, DepthToSpace):
+            conv = nodes.get(node.inputs[0])
             if conv is not None and _alone(network, conv) and len(network.calls(node.layer)) == 1:
                 network = _reordered(network, conv, node, layer)
     return network

@@ -24,6 +24,7 @@ from camfit.zoo import (
     resnet50,
     shufflenet_v1,
     squeezenet,
+    unet,
     vgg16,
     vgg_small,
 )
@@ -56,6 +57,7 @@ _ARCHITECTURES: Mapping[str, _Architecture] = MappingProxyType(
         "shufflenet_v1": _Architecture(shufflenet_v1.build, shufflenet_v1.TRAINING),
         "squeezenet_1_0": _Architecture(squeezenet.build_1_0, squeezenet.TRAINING),
         "squeezenet_1_1": _Architecture(squeezenet.build_1_1, squeezenet.TRAINING),
+        "unet": _Architecture(unet.build, unet.TRAINING),
         "vgg16": _Architecture(vgg16.build, vgg16.TRAINING),
         "vgg_small": _Architecture(vgg_small.build, vgg_small.TRAINING),
     }
@@ -69,6 +71,8 @@ def names() -> tuple[str, ...]:
 
 def build(name: str, input_shape: tuple[int, int, int], classes: int) -> nn.Module:
     """An untrained network for inputs [N, C, H, W], input_shape = (C, H, W), with logits [N, classes].
+
+    Those of "unet" are [N, classes, H, W], one for each pixel: it can be pruned and packed, but is no classifier.
 
     Its options are at their defaults; for others call the architecture itself: `mobilenet_v1.build(..., width=0.5)`.
     Weights are drawn from torch's global generator. Raises ModelError for an unknown name or too small an input.
