@@ -167,8 +167,32 @@ def test_grouped_convolutions_around_a_shuffle_are_cut_in_what_all_their_groups_
         "first.out": ((0, 2, 4, 6), (1, 3, 5, 7)),
         "second.in": ((0, 1, 4, 5), (2, 3, 6, 7)),
     }
-    # Three places do not share evenly among two groups: each is tied to the next.
-    frozen = around(3).frozen["first"]
+    # Five places do not share evenly among two groups: rounds of turns 0, 1 are counted from the start of each of the
+    # second convolution's groups, 0 1 0 1 (0) and 1 0 1 0 (1), and the last turn of each stays.
+    odd = around(5)
+    assert slots(odd, "first") == {
+        "first.out": ((0, 3, 5, 7), (1, 4, 6, 8)),
+        "second.in": ((0, 1, 5, 6), (2, 3, 7, 8)),
+    }
+    frozen = odd.frozen["first"]
+    assert frozen.cause == "shuffle"
+    assert frozen.reason == (
+        "the channel shuffle 'shuffle' takes turns among 2 groups, and 5 channels for each group of 'second' are no whole "
+        "rounds: the last 1 stay (2 of 10 channels)"
+    )
+
+
+def test_a_shuffle_whose_groups_are_larger_than_the_next_layers_ties_everything() -> None:
+    graph = Graph.of(
+        build(
+            (1, 4, 4),
+            ("conv", nn.Conv2d(1, 6, 1), (INPUT,)),
+            ("shuffle", nn.ChannelShuffle(3), ("conv",)),
+            ("second", nn.Conv2d(6, 6, 1, groups=3), ("shuffle",)),
+            ("head", nn.Conv2d(6, 2, 1), ("second",)),
+        )
+    )
+    frozen = graph.frozen["conv"]
     assert frozen.cause == "shuffle"
     assert frozen.reason == (
         "the channel shuffle 'shuffle' and the layers around it tie all 6 channels to each other, so that none can go "
