@@ -195,6 +195,13 @@ def float_op(op: Op, x: list[Tensor]) -> Tensor:
         return x[0].flatten(1)
     if name == "softmax":
         return x[0].softmax(1)
+    if name == "slice":
+        return x[0].narrow(1, *attributes)
+    if name == "depth_to_space":
+        high, wide, top, left, bottom, right = attributes
+        image = x[0] if x[0].dim() == 4 else x[0][:, :, None, None]
+        image = image.unflatten(1, (high, wide, -1)).permute(0, 3, 4, 1, 5, 2).flatten(4, 5).flatten(2, 3)
+        return image[:, :, top : image.shape[2] - bottom, left : image.shape[3] - right]
     assert name == "channel_shuffle"
     return F.channel_shuffle(x[0], attributes[0]) if x[0].dim() == 4 else x[0]
 

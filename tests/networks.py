@@ -27,7 +27,7 @@ from camfit.forms import Codebook, Form, Hashed, Masked, Sign, attach
 from camfit.layers import BinaryConv2d, BinaryLinear
 from camfit.method import Calibration
 from camfit.methods.precision.int8 import Int8
-from camfit.network import INPUT, Add, Concat, Network, Node
+from camfit.network import INPUT, Add, Concat, DepthToSpace, Network, Node, Slice
 from camfit.surgery import apply
 
 T = TypeVar("T")
@@ -56,6 +56,7 @@ class Allowed:
         image_output: networks that end in an image instead of a vector.
         vector_input: networks that start from a vector.
         norm: batch-norm.
+        pixels: channels laid out as pixels in blocks of any shape, cropped: more than a module of torch's does.
     """
 
     binary: bool = False
@@ -64,6 +65,7 @@ class Allowed:
     image_output: bool = True
     vector_input: bool = True
     norm: bool = True
+    pixels: bool = True
 
 
 DEFAULT = Allowed()
@@ -218,7 +220,10 @@ class _Builder:
             self._depthwise,
             self._long_skip,
             self._shuffle,
+            self._split,
         ]
+        if self.allowed.pixels:
+            steps.append(self._upsample)
         if self.allowed.shared:
             steps.append(self._shared)
         return self.choices.one_of(steps)(x)
@@ -299,6 +304,40 @@ class _Builder:
         groups = self.choices.one_of([g for g in (groups, 2, 3, 4) if y.shape[0] % g == 0])
         outputs = groups * self.choices.integer(1, 3)
         return self._finish(self._conv(y, outputs=outputs, kernel=(1, 1), groups=groups, same=True, binary=False))
+
+    def _split(self, x: _Value) -> _Value:
+        """Two parts of the channels, at times with some left over; they are joined, added or one of them goes on."""
+        if x.shape[0] < 2:
+            return self._conv_block(x)
+        if self._chance(3):
+            count = x.shape[0] // 2
+            firsts = [self.choices.integer(0, x.shape[0] - count) for _ in range(2)]
+            left, right = (self._slice(x, first, count) for first in firsts)
+            return self._add("add", Add(), left, self._finish(self._conv(right, outputs=count, same=True)))
+        at = self.choices.integer(1, x.shape[0] - 1)
+        left, right = self._slice(x, 0, at), self._slice(x, at, x.shape[0] - at)
+        if self._chance(3):
+            return self._conv_block(right)
+        right = self._finish(self._conv(right, same=True)) if self._chance(2) else right
+        return self._add("concat", Concat(), *((left, right) if self._chance(2) else (right, left)))
+
+    def _slice(self, x: _Value, first: int, count: int) -> _Value:
+        return self._add("slice", Slice(first, count), x)
+
+    def _upsample(self, x: _Value) -> _Value:
+        """A convolution, or whatever there is, with its channels laid out as pixels, as transposed convolutions are."""
+        high, wide = self.choices.one_of([(2, 2), (2, 2), (1, 2), (3, 1)])
+        if x.shape[1] * x.shape[2] > 40:
+            x = self._add("max_pool", nn.MaxPool2d(2), x)
+        y = x
+        if x.shape[0] % (high * wide) or self._chance(2):
+            groups = self.choices.one_of([1, 1, x.shape[0]])
+            y = self._conv(x, outputs=high * wide * groups * self.choices.integer(1, 2), groups=groups, binary=False)
+        edges = [self.choices.integer(0, 1) for _ in range(4)]
+        crop = (min(edges[0], high - 1), min(edges[1], wide - 1), 0, 0)
+        if y.shape[1] * high > 2 and y.shape[2] * wide > 2:
+            crop = (*crop[:2], *edges[2:])
+        return self._finish(self._add("pixels", DepthToSpace((high, wide), crop), y))
 
     def _pool(self, x: _Value) -> _Value:
         height, width = x.shape[1:]

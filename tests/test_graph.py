@@ -7,7 +7,7 @@ from torch import nn
 from camfit.errors import PlanError
 from camfit.forms import Hashed, attach
 from camfit.graph import Graph
-from camfit.network import INPUT, Add, Concat, Network, Node
+from camfit.network import INPUT, Add, Concat, DepthToSpace, Network, Node, Slice
 from camfit.storage import network_bytes
 from networks import random_network, with_forms
 
@@ -167,8 +167,32 @@ def test_grouped_convolutions_around_a_shuffle_are_cut_in_what_all_their_groups_
         "first.out": ((0, 2, 4, 6), (1, 3, 5, 7)),
         "second.in": ((0, 1, 4, 5), (2, 3, 6, 7)),
     }
-    # Three places do not share evenly among two groups: each is tied to the next.
-    frozen = around(3).frozen["first"]
+    # Five places do not share evenly among two groups: rounds of turns 0, 1 are counted from the start of each of the
+    # second convolution's groups, 0 1 0 1 (0) and 1 0 1 0 (1), and the last turn of each stays.
+    odd = around(5)
+    assert slots(odd, "first") == {
+        "first.out": ((0, 3, 5, 7), (1, 4, 6, 8)),
+        "second.in": ((0, 1, 5, 6), (2, 3, 7, 8)),
+    }
+    frozen = odd.frozen["first"]
+    assert frozen.cause == "shuffle"
+    assert frozen.reason == (
+        "the channel shuffle 'shuffle' takes turns among 2 groups, and 5 channels for each group of 'second' are no whole "
+        "rounds: the last 1 stay (2 of 10 channels)"
+    )
+
+
+def test_a_shuffle_whose_groups_are_larger_than_the_next_layers_ties_everything() -> None:
+    graph = Graph.of(
+        build(
+            (1, 4, 4),
+            ("conv", nn.Conv2d(1, 6, 1), (INPUT,)),
+            ("shuffle", nn.ChannelShuffle(3), ("conv",)),
+            ("second", nn.Conv2d(6, 6, 1, groups=3), ("shuffle",)),
+            ("head", nn.Conv2d(6, 2, 1), ("second",)),
+        )
+    )
+    frozen = graph.frozen["conv"]
     assert frozen.cause == "shuffle"
     assert frozen.reason == (
         "the channel shuffle 'shuffle' and the layers around it tie all 6 channels to each other, so that none can go "
@@ -187,6 +211,57 @@ def test_a_shuffle_of_one_group_or_of_single_places_ties_nothing() -> None:
             )
         )
         assert slots(graph, "conv") == {"conv.out": ((0,), (1,), (2,)), "head.in": ((0,), (1,), (2,))}
+
+
+def test_slices_split_a_layer_into_a_group_for_what_each_leaves_out_and_takes() -> None:
+    graph = Graph.of(
+        build(
+            (1, 4, 4),
+            ("conv", nn.Conv2d(1, 5, 1), (INPUT,)),
+            ("left", Slice(0, 2), ("conv",)),
+            ("right", Slice(2, 2), ("conv",)),
+            ("inner", nn.Conv2d(2, 2, 1), ("right",)),
+            ("concat", Concat(), ("left", "inner")),
+            ("head", nn.Conv2d(4, 2, 1), ("concat",)),
+        )
+    )
+    # The last channel of "conv" is read by nobody.
+    assert [(group.name, len(group)) for group in graph.groups] == [
+        ("conv", 1),
+        ("conv#2", 2),
+        ("conv#3", 2),
+        ("inner", 2),
+    ]
+    assert slots(graph, "conv") == {"conv.out": ((4,),)}
+    assert slots(graph, "conv#2") == {
+        "conv.out": ((0,), (1,)),
+        "left.within": ((0,), (1,)),
+        "right.before": ((0,), (1,)),
+        "head.in": ((0,), (1,)),
+    }
+    assert slots(graph, "conv#3") == {
+        "conv.out": ((2,), (3,)),
+        "right.within": ((0,), (1,)),
+        "inner.in": ((0,), (1,)),
+    }
+    assert [slot.layer for slot in graph.group("conv#2").consumers] == ["head"]
+
+
+def test_depth_to_space_ties_the_channels_of_a_block() -> None:
+    graph = Graph.of(
+        build(
+            (1, 4, 4),
+            ("conv", nn.Conv2d(1, 6, 1), (INPUT,)),
+            ("pixels", DepthToSpace((1, 2)), ("conv",)),
+            ("norm", nn.BatchNorm2d(3), ("pixels",)),
+            ("head", nn.Conv2d(3, 2, 1), ("norm",)),
+        )
+    )
+    assert slots(graph, "conv") == {
+        "conv.out": ((0, 1), (2, 3), (4, 5)),
+        "norm.out": ((0,), (1,), (2,)),
+        "head.in": ((0,), (1,), (2,)),
+    }
 
 
 def test_a_shared_layer_ties_its_calls() -> None:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from camfit.errors import ModelError
 from camfit.layers import LAYERS, build, describe, kind_of
-from camfit.network import INPUT, Add, Concat, Network, Node
+from camfit.network import INPUT, Add, Concat, DepthToSpace, Network, Node, Slice
 from networks import inputs, random_network
 
 
@@ -70,17 +70,62 @@ def test_shapes_are_those_of_the_values_for_one_image() -> None:
 
 
 def test_shapes_leave_statistics_and_modes_alone() -> None:
-    layers: dict[str, nn.Module] = {"norm": nn.BatchNorm2d(2), "drop": nn.Dropout(0.5)}
-    network = Network((Node("norm", "norm", (INPUT,)), Node("drop", "drop", ("norm",))), layers, (2, 4, 4)).train()
+    layers: dict[str, nn.Module] = {"norm": nn.BatchNorm2d(2), "drop": nn.Dropout(0.5), "odd": nn.Sigmoid()}
+    names = [INPUT, *layers]
+    network = Network(tuple(Node(b, b, (a,)) for a, b in zip(names, layers, strict=False)), layers, (2, 4, 4)).train()
     layers["drop"].eval()
-    network.shapes()
-    assert [network.training, layers["norm"].training, layers["drop"].training] == [True, True, False]
+    assert network.shapes()["odd"] == (2, 4, 4)
+    assert [network.training, *(layer.training for layer in layers.values())] == [True, True, False, True]
     assert int(layers["norm"].num_batches_tracked) == 0  # type: ignore[arg-type]
-    layers["norm"].num_features = 3
-    broken = network.with_nodes(network.nodes, {"norm": nn.BatchNorm2d(3)}).train()
-    with pytest.raises(RuntimeError):
-        broken.shapes()
-    assert broken.training and all(module.training for _, module in broken.layers())
+
+
+POOLS = [
+    nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1), nn.MaxPool2d(3, 2, ceil_mode=True), nn.MaxPool2d(2, 3, 1, ceil_mode=True),
+    nn.AvgPool2d((2, 3), (1, 2), (0, 1)), nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_shapes_of_pools_are_torchs_at_every_size(pool: nn.Module) -> None:
+    for height in range(3, 12):
+        shape = (2, height, 14 - height)
+        network = Network((Node("pool", "pool", (INPUT,)),), {"pool": pool}, shape)
+        assert network.shapes()["pool"] == tuple(pool(torch.zeros(1, *shape)).shape[1:])
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "message"),
+    [
+        (
+            nn.Conv2d(3, 2, 1),
+            (2, 4, 4),
+            r"layer 'it' reads a value of shape \[2, 4, 4\]; it expects an image of 3 channels",
+        ),
+        (nn.Conv2d(2, 2, 3, dilation=2), (2, 4, 9), "at least 5 pixels along each side, padding included"),
+        (nn.Conv2d(2, 2, 1), (2,), "an image of 2 channels"),
+        (nn.Linear(2, 2), (2, 4, 2), r"it expects \[2\]"),
+        (nn.BatchNorm2d(3), (2, 4, 4), "3 channels, images"),
+        (nn.BatchNorm1d(2), (2, 4, 4), "2 channels, vectors"),
+        (nn.MaxPool2d(3), (2, 2, 4), "at least 3 pixels"),
+        (nn.AdaptiveAvgPool2d(1), (2,), "an image"),
+        (Slice(1, 2), (2, 4, 4), r"more channels for Slice\(first=1, count=2\)"),
+        (DepthToSpace((2, 2)), (2, 4, 4), "channels in blocks of 2 x 2"),
+        (DepthToSpace((1, 2), (0, 4, 0, 4)), (2, 4, 4), "more pixels than"),
+    ],
+)
+def test_a_value_that_does_not_fit_its_layer_is_named(layer: nn.Module, shape: tuple[int, ...], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        Network((Node("it", "it", (INPUT,)),), {"it": layer}, shape).shapes()
+
+
+def test_values_that_do_not_meet_are_named() -> None:
+    for join, message in (
+        (Add(), r"expects \[2, 4, 4\], as its other input"),
+        (Concat(), "the size of its first input"),
+    ):
+        nodes = (Node("pool", "pool", (INPUT,)), Node("join", "join", (INPUT, "pool")))
+        with pytest.raises(ModelError, match=f"layer 'join' reads a value of shape .*{message}"):
+            Network(nodes, {"pool": nn.MaxPool2d(2), "join": join}, (2, 4, 4)).shapes()
 
 
 def test_a_clone_shares_nothing() -> None:

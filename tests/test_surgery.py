@@ -12,7 +12,7 @@ from camfit.errors import PlanError
 from camfit.forms import Codebook, Form, Hashed, Integer, Masked, Sign, attach, form_of, stored_of
 from camfit.graph import Graph
 from camfit.layers import BinaryConv2d, BinaryLinear, Quantize
-from camfit.network import INPUT, Add, Network, Node
+from camfit.network import INPUT, Add, Network, Node, Slice
 from camfit.plan import Append, Constrain, Edit, Factorise, Insert, KeepChannels, Plan, Remove, Replace, SetValues
 from camfit.storage import network_bytes
 from camfit.surgery import apply, check, masked
@@ -131,6 +131,53 @@ def test_grouped_and_depthwise_convolutions_stay_consistent() -> None:
     assert (deep.in_channels, deep.out_channels, deep.groups) == (2, 4, 2)
     assert torch.equal(deep.weight, layers["deep"].weight[[2, 3, 6, 7]])
     assert torch.equal(head.weight, layers["head"].weight[:, [2, 3, 6, 7]])
+
+
+@pytest.mark.parametrize("places", [10, 11, 12])
+def test_groups_of_three_are_cut_around_a_shuffle_whatever_their_size(places: int) -> None:
+    """ShuffleNet's bottleneck of 3 groups, whose places 3 does not divide."""
+    torch.manual_seed(0)
+    width = 3 * places
+    layers: dict[str, nn.Module] = {
+        "stem": nn.Conv2d(1, 6, 1),
+        "compress": nn.Conv2d(6, width, 1, groups=3),
+        "relu": nn.ReLU(),
+        "shuffle": nn.ChannelShuffle(3),
+        "depthwise": nn.Conv2d(width, width, 3, padding=1, groups=width),
+        "expand": nn.Conv2d(width, 6, 1, groups=3),
+        "head": nn.Conv2d(6, 2, 1),
+    }
+    names = [INPUT, *layers]
+    nodes = tuple(Node(b, b, (a,)) for a, b in zip(names, layers, strict=False))
+    network = Network(nodes, layers, (1, 4, 4)).eval().double()
+    group = Graph.of(network).group("compress")
+    assert len(group) == places // 3 and group.slots[0].width == 9
+    assert ("compress" in Graph.of(network).frozen) == (places % 3 > 0)
+    for kept in range(1, 1 << len(group)):
+        keep = tuple(channel for channel in range(len(group)) if kept >> channel & 1)
+        cut = plan(KeepChannels("compress", keep))
+        assert_removed_is_masked(network, cut, 0)
+        expand = apply(network, cut).layer("expand")
+        assert isinstance(expand, nn.Conv2d) and expand.in_channels == width - 9 * (len(group) - len(keep))
+
+
+def test_slices_move_with_the_channels_before_them() -> None:
+    layers: dict[str, nn.Module] = {
+        "conv": nn.Conv2d(1, 6, 1), "left": Slice(0, 2), "right": Slice(3, 3), "inner": nn.Conv2d(3, 2, 1),
+        "add": Add(), "head": nn.Conv2d(2, 2, 1),
+    }  # fmt: skip
+    calls = {"conv": (INPUT,), "left": ("conv",), "right": ("conv",), "inner": ("right",), "add": ("left", "inner"),
+             "head": ("add",)}  # fmt: skip
+    network = Network(tuple(Node(name, name, read) for name, read in calls.items()), layers, (1, 2, 2)).eval()
+    groups = {group.name: [at[0] for at in group.slots[0].positions] for group in Graph.of(network).groups}
+    assert groups == {"conv": [0, 1], "conv#2": [2], "conv#3": [3, 4, 5]}
+    cut = apply(network, plan(KeepChannels("conv", (1,)), KeepChannels("conv#3", (0, 2))))
+    left, right = cut.layer("left"), cut.layer("right")
+    assert isinstance(left, Slice) and isinstance(right, Slice)
+    assert ((left.first, left.count), (right.first, right.count)) == ((0, 1), (2, 2))
+    assert layers["right"].extra_repr() == "first=3, count=3"
+    assert torch.equal(cut.layer("conv").weight, layers["conv"].weight[[1, 2, 3, 5]])
+    assert torch.equal(cut.layer("inner").weight, layers["inner"].weight[[1]][:, [0, 2]])
 
 
 def test_binary_layers_and_forms_are_cut_with_what_they_store() -> None:

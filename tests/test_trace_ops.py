@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from camfit.errors import ModelError
+from camfit.network import Slice
 from camfit.trace import trace
 from tracing import SHAPE, After, Forward, kinds, traced
 
@@ -158,6 +159,91 @@ def test_shuffled_channels_have_memory_of_their_own() -> None:
         trace(After(written_between), SHAPE)
 
 
+TRANSPOSED: dict[str, nn.ConvTranspose2d] = {
+    "the U-Net's": nn.ConvTranspose2d(4, 3, 2, 2),
+    "a kernel that the stride does not divide": nn.ConvTranspose2d(4, 3, 3, 2, padding=1, output_padding=1),
+    "DCGAN's": nn.ConvTranspose2d(4, 3, 4, 2, padding=1, bias=False),
+    "stride 1": nn.ConvTranspose2d(4, 3, 3),
+    "stride 1, padded": nn.ConvTranspose2d(4, 3, 3, padding=2),
+    "a kernel smaller than its stride": nn.ConvTranspose2d(4, 3, 2, 3),
+    "pixels that no tap reaches": nn.ConvTranspose2d(4, 3, 2, 3, output_padding=2),
+    "all of it cropped off at the edges": nn.ConvTranspose2d(4, 3, 2, 2, padding=3),
+    "another geometry along each axis": nn.ConvTranspose2d(4, 3, (5, 2), (1, 3), (2, 0), (0, 1)),
+    "groups": nn.ConvTranspose2d(4, 6, 3, 2, groups=2),
+    "depth-wise": nn.ConvTranspose2d(4, 4, 4, 2, padding=1, groups=4, bias=False),
+}
+
+
+@pytest.mark.parametrize("name", TRANSPOSED)
+@torch.no_grad()
+def test_a_transposed_convolution_is_a_convolution_whose_channels_become_pixels(name: str) -> None:
+    model = After(TRANSPOSED[name]).eval()
+    network = trace(model, SHAPE)
+    assert kinds(network) in (["Conv2d", "Conv2d", "DepthToSpace"], ["Conv2d", "Conv2d"])
+    assert [path for path, _ in network.layers()][:2] == ["conv", "then"]
+    images = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(network(images), model(images), rtol=1e-5, atol=1e-6)
+    assert network.shapes() == {name: tuple(value.shape[1:]) for name, value in network.values(images).items()}
+
+
+def test_a_transposed_convolution_that_the_stride_divides_takes_no_more_products() -> None:
+    network = trace(nn.ConvTranspose2d(2, 3, 4, 2, padding=1), (2, 5, 5))
+    conv = network.layer(network.nodes[0].layer)
+    assert isinstance(conv, nn.Conv2d)
+    assert conv.weight.numel() == 2 * 3 * 4 * 4 and conv.kernel_size == (2, 2)
+
+
+def test_a_shared_transposed_convolution_stays_shared() -> None:
+    up = nn.ConvTranspose2d(1, 1, 2, 2)
+    network = traced(nn.Sequential(up, nn.ReLU(), up), (1, 3, 3))
+    convolutions = [node.layer for node in network.nodes if isinstance(network.layer(node.layer), nn.Conv2d)]
+    assert len(convolutions) == 2 and len({*convolutions}) == 1
+
+
+PIXELS: dict[str, Forward] = {
+    "module": nn.PixelShuffle(2),
+    "function": lambda x: F.pixel_shuffle(x, 2),
+}
+
+
+@pytest.mark.parametrize("name", PIXELS)
+def test_a_pixel_shuffle_is_depth_to_space(name: str) -> None:
+    assert kinds(traced(After(PIXELS[name]))) == ["Conv2d", "DepthToSpace"]
+
+
+SPLIT: dict[str, tuple[Forward, list[tuple[int, int]]]] = {
+    "chunk": (lambda x: torch.cat(x.chunk(2, 1)[::-1], 1), [(0, 2), (2, 2)]),
+    "chunk, one part read": (lambda x: F.relu(x.chunk(2, dim=-3)[1]), [(2, 2)]),
+    "split": (lambda x: torch.cat(torch.split(x, 3, 1)[::-1], 1), [(0, 3), (3, 1)]),
+    "split into sizes": (lambda x: F.relu(torch.split(x, [1, 2, 1], dim=1)[1]), [(1, 2)]),
+    "tensor_split": (lambda x: F.relu(torch.tensor_split(x, 2, dim=1)[0]), [(0, 2)]),
+    "narrow": (lambda x: F.relu(x.narrow(1, 1, 2)), [(1, 2)]),
+    "slice": (lambda x: F.relu(x[:, 1:3]), [(1, 2)]),
+    "slice from behind": (lambda x: F.relu(x[:, -3:]), [(1, 3)]),
+    "slice of all": (lambda x: F.relu(x[:, :4, 0:]), []),
+    "split of a vector": (lambda x: F.relu(x.flatten(1).chunk(2, 1)[1]), [(72, 72)]),
+    "split of a split": (lambda x: F.relu(x[:, 1:].chunk(3, 1)[2]), [(1, 3), (2, 1)]),
+}
+
+
+@pytest.mark.parametrize("name", SPLIT)
+def test_every_way_to_pick_channels_is_a_slice(name: str) -> None:
+    then, expected = SPLIT[name]
+    network = traced(After(then))
+    slices = [layer for _, layer in network.layers() if isinstance(layer, Slice)]
+    assert [(layer.first, layer.count) for layer in slices] == expected
+
+
+def test_a_part_changed_in_place_is_not_read_through_the_whole() -> None:
+    def changed(x: Tensor) -> Tensor:
+        part = x[:, :2]
+        part.relu_()
+        return torch.cat([x, part], 1)
+
+    with pytest.raises(ModelError, match=r"relu_.* changes in place what .*cat.* reads through a view"):
+        trace(After(changed), SHAPE)
+
+
 # -- refusals --------------------------------------------------------------------------------------------------
 
 
@@ -209,6 +295,13 @@ REFUSED: dict[str, tuple[Forward, str]] = {
     "dilated pooling": (lambda x: F.max_pool2d(x, 2, dilation=2), "dilation .* camfit expects 1"),
     "a pool with its own divisor": (lambda x: F.avg_pool2d(x, 2, divisor_override=3), "a divisor of its own"),
     "rows side by side": (lambda x: torch.cat([x, x], 2), "along dimension 2; camfit expects the channels"),
+    "rows picked": (lambda x: x[:, :, 1:], "along dimension 2; camfit expects the channels"),
+    "rows split": (lambda x: torch.cat(x.chunk(2, 2), 1), "along dimension 2; camfit expects the channels"),
+    "every other channel": (lambda x: x[:, ::2], "step 2; camfit expects neighbouring channels"),
+    "a dilated transposed convolution": (
+        nn.ConvTranspose2d(4, 2, 3, dilation=2),
+        r"dilation \[2, 2\]; camfit expects 1",
+    ),
     "soft-max over an image": (lambda x: F.softmax(x, 1), "camfit expects a vector's"),
     "a constant": (lambda x: torch.ones(2, 3), "unknown op aten.ones.default"),
 }

@@ -487,6 +487,14 @@ void rest() {
   line("channel_shuffle 3x20 @56", 0, [&](const Kernels& k) {
     k.channel_shuffle(in.data(), 28 * 56, 60, 3, out.data());
   });
+  Window blocks;
+  blocks.in = {24, 24, 256};
+  blocks.out = {48, 48, 64};
+  blocks.stride_h = blocks.stride_w = 2;
+  line("depth_to_space 256 @24 to 64 @48", 0, [&](const Kernels& k) {
+    k.depth_to_space(blocks, sizeof(float), reinterpret_cast<const uint8_t*>(in.data()),
+                     reinterpret_cast<uint8_t*>(out.data()), {0, 48});
+  });
   line("channel_shuffle 8x12 @28", 0, [&](const Kernels& k) {
     k.channel_shuffle(in.data(), 28 * 28, 96, 8, out.data());
   });

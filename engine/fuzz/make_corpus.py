@@ -93,6 +93,10 @@ def networks() -> dict[str, Net]:
     net = Net((2, 3, 6))
     net.add_node("channel_shuffle", 0, [3])
     out["channel_shuffle"] = net
+    net = Net((2, 3, 12))
+    net.add_node("depth_to_space", 0, [3, 2, 1, 0, 2, 1])
+    net.add_node("slice", None, [1, 1])
+    out["depth_to_space"] = net
     for groups, channels in [(1, 3), (2, 4), (5, 5)]:
         net = Net((5, 4, channels))
         net.quantize(0.02, 128)
@@ -108,6 +112,8 @@ def networks() -> dict[str, Net]:
         net.add_node("int8_add", [last, last], [RELU, *level(0.06, 3)])
         net.add_node("concat", [last, last])
         net.add_node("channel_shuffle", None, [2])
+        net.add_node("slice", None, [0, 2 * len(values)])
+        net.add_node("depth_to_space", None, [1, 1, 0, 0, 0, 0])
         net.add_node("flatten")
         weight = integers(rng.integers(-3, 4, (4, 2 * len(values))))
         net.int8_linear(weight, dense(np.ones(4)), [0, 0] if groups == 1 else level(0.1, 9))

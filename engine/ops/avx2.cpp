@@ -2,6 +2,7 @@
 #include "avx2.h"
 
 #include "int8/int8.h"
+#include "plain.h"
 
 namespace camfit {
 namespace avx2 {
@@ -14,7 +15,7 @@ const Kernels* kernels() {
       conv2d_sparse_faster, conv2d_sparse_scratch, conv2d_sparse, depthwise, linear, linear_sparse, linear_chunks,
       linear_blocks, nullptr, linear_hashed,
       hashed_row, pack_signs, binary_conv2d, box_filter, max_pool, avg_pool, global_avg_pool, add, activation, affine,
-      flatten, softmax, channel_shuffle, normalise_u8, normalise_f32,
+      flatten, softmax, channel_shuffle, plain::depth_to_space, normalise_u8, normalise_f32,
   };
   return &table;
 #else

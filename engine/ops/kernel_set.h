@@ -36,6 +36,7 @@ void affine(const float* in, int pixels, int channels, const Epilogue&, float* o
 void flatten(const Shape&, const float* in, float* out);
 void softmax(const float* in, float* out, int count);
 void channel_shuffle(const float* in, int pixels, int channels, int groups, float* out);
+void depth_to_space(const Window&, size_t element, const uint8_t* in, uint8_t* out, Range rows);
 void normalise_u8(const uint8_t* in, int pixels, int channels, const float* scale, const float* shift, float* out);
 void normalise_f32(const float* in, int pixels, int channels, const float* scale, const float* shift, float* out);
 

@@ -170,6 +170,9 @@ struct Kernels {
   void (*softmax)(const float* in, float* out, int count);
   // Channels as a matrix [groups][channels / groups], transposed at each pixel; `groups` divides `channels`.
   void (*channel_shuffle)(const float* in, int pixels, int channels, int groups, float* out);
+  // Channels [stride_h][stride_w][channels of the output] of a pixel become a block of pixels; the first pad_top rows and
+  // pad_left columns are left out. Values of `element` bytes. `rows` of the output.
+  void (*depth_to_space)(const Window&, size_t element, const uint8_t* in, uint8_t* out, Range rows);
   void (*normalise_u8)(const uint8_t* in, int pixels, int channels, const float* scale, const float* shift, float* out);
   void (*normalise_f32)(const float* in, int pixels, int channels, const float* scale, const float* shift, float* out);
 };

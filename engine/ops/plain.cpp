@@ -13,7 +13,7 @@ const Kernels& plain_kernels() {
       conv2d_sparse_faster, conv2d_sparse_scratch, conv2d_sparse, depthwise, linear, linear_sparse, linear_chunks,
       linear_blocks, linear_tiles, linear_hashed,
       hashed_row, pack_signs, binary_conv2d, box_filter, max_pool, avg_pool, global_avg_pool, add, activation, affine,
-      flatten, softmax, channel_shuffle, normalise_u8, normalise_f32,
+      flatten, softmax, channel_shuffle, depth_to_space, normalise_u8, normalise_f32,
   };
   return table;
 }

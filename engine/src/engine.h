@@ -47,6 +47,8 @@ enum class Work : uint8_t {
   kInt8Clamp,      // activation
   kInt8Flatten,
   kInt8Shuffle,
+  kDepthToSpace,   // floats or bytes
+  kSlice,          // floats or bytes
 };
 
 // One axis of the work of a step, cut into `parts` ranges at multiples of `unit`.
@@ -69,9 +71,9 @@ struct Step {
   uint64_t in, other, out;  // bytes from the start of the arena
   Window window;            // its shapes hold for every kind of step
   Quantization level;       // of the input; kQuantize: of the output
-  int element;              // kCopyChannels: bytes of a channel
+  int element;              // bytes of a value of the output
   HeldWeights weights;      // its epilogue holds the activation of every kind of step
-  int first_channel;        // kCopyChannels: where in the output's channels
+  int first_channel;        // kCopyChannels: where in the output's channels; kSlice: in the input's
   Axis rows, columns;
 };
 

@@ -58,7 +58,7 @@ bool wants_bytes(Op op) {
 // Ops that move or choose values: their output is what their input is.
 bool takes_both(Op op) {
   return op == Op::kMaxPool || op == Op::kAvgPool || op == Op::kConcat || op == Op::kActivation || op == Op::kFlatten ||
-         op == Op::kChannelShuffle;
+         op == Op::kChannelShuffle || op == Op::kDepthToSpace || op == Op::kSlice;
 }
 
 // Whether the inputs are bytes or floats as the op wants them.
@@ -284,6 +284,43 @@ bool resolve_shuffle(const Examined& at, Layer* layer) {
   return true;
 }
 
+// Block height and width, then what is cropped at the top, left, bottom and right.
+bool resolve_depth_to_space(const Examined& at, Layer* layer) {
+  const uint32_t* attributes = at.node.attributes;
+  const uint64_t block_h = attributes[0], block_w = attributes[1], channels = uint64_t(layer->in.channels);
+  if (block_h == 0 || block_w == 0 || channels % (block_h * block_w)) {
+    return at.error.malformed("%s: blocks of %u x %u do not divide %d channels", at.who, attributes[0], attributes[1],
+                              layer->in.channels);
+  }
+  const uint64_t height = uint64_t(layer->in.height) * block_h, width = uint64_t(layer->in.width) * block_w;
+  const uint64_t rows = uint64_t(attributes[2]) + attributes[4], columns = uint64_t(attributes[3]) + attributes[5];
+  if (rows >= height || columns >= width) {
+    return at.error.malformed("%s: it crops %llu x %llu of %llu x %llu", at.who, static_cast<unsigned long long>(rows),
+                              static_cast<unsigned long long>(columns), static_cast<unsigned long long>(height),
+                              static_cast<unsigned long long>(width));
+  }
+  // Blocks are no larger than the channels, so that what set_shape multiplies stays within its bounds.
+  if (height > at.limits.extent || width > at.limits.extent) {
+    return at.error.unsupported("%s: an image of %llu x %llu is larger than this engine takes", at.who,
+                                static_cast<unsigned long long>(height), static_cast<unsigned long long>(width));
+  }
+  layer->window.stride_h = int(block_h);
+  layer->window.stride_w = int(block_w);
+  layer->window.pad_top = int(attributes[2]);
+  layer->window.pad_left = int(attributes[3]);
+  return set_shape(at, height - rows, width - columns, channels / (block_h * block_w), &layer->out);
+}
+
+bool resolve_slice(const Examined& at, Layer* layer) {
+  const uint64_t first = at.node.attributes[0], count = at.node.attributes[1];
+  if (count == 0 || first + count > uint64_t(layer->in.channels)) {
+    return at.error.malformed("%s: channels %u to %llu of %d", at.who, at.node.attributes[0],
+                              static_cast<unsigned long long>(first + count), layer->in.channels);
+  }
+  layer->first_channel = int(first);
+  return set_shape(at, uint64_t(layer->in.height), uint64_t(layer->in.width), count, &layer->out);
+}
+
 bool resolve_layer(const Examined& at, const uint32_t* inputs, const Shape* values, const Layer* layers, Layer* layer) {
   *layer = Layer();
   layer->op = at.node.op;
@@ -314,6 +351,8 @@ bool resolve_layer(const Examined& at, const uint32_t* inputs, const Shape* valu
       return at.error.malformed("%s: its input is an image of %d x %d x %d, expected a vector", at.who,
                                 layer->in.height, layer->in.width, layer->in.channels);
     case Op::kChannelShuffle: return resolve_shuffle(at, layer);
+    case Op::kDepthToSpace: return resolve_depth_to_space(at, layer);
+    case Op::kSlice: return resolve_slice(at, layer);
     case Op::kQuantize: return set_level(at, at.node.attributes, false, layer);
     case Op::kDequantize: layer->out_level = Quantization(); return true;
     case Op::kInt8Add:

@@ -14,6 +14,7 @@ struct Layer {
   Quantization in_level, other_level, out_level;  // what they are made of; `other`: of a second input
   Window window;             // convolutions and pools; a linear layer is a 1x1 window on a 1x1 image
   Activation activation;
+  int first_channel;         // slice
   bool scale_input;          // binary ops
   bool count_include_pad;    // avg_pool
   const Weight* weight;      // null for none, as the next two

@@ -30,6 +30,8 @@ enum class Op : uint8_t {
   kInt8Linear = 18,
   kInt8Add = 19,
   kInt8GlobalAvgPool = 20,
+  kDepthToSpace = 21,
+  kSlice = 22,
 };
 
 enum class Form : uint8_t { kDense = 0, kHalf = 1, kCodebook = 2, kHashed = 3, kSign = 4, kSparse = 5 };

@@ -16,6 +16,7 @@ constexpr OpLayout kOps[] = {
     {"softmax", 0, 0, 1, 1},        {"channel_shuffle", 1, 0, 1, 1}, {"quantize", 2, 0, 1, 1},
     {"dequantize", 0, 0, 1, 1},     {"int8_conv2d", 15, 3, 1, 1},    {"int8_linear", 4, 3, 1, 1},
     {"int8_add", 3, 0, 2, 2},       {"int8_global_avg_pool", 2, 0, 1, 1},
+    {"depth_to_space", 6, 0, 1, 1}, {"slice", 2, 0, 1, 1},
 };
 
 bool printable(const uint8_t* name, size_t length) {

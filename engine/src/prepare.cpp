@@ -83,6 +83,8 @@ Step& new_step(Preparation& p, uint32_t k, Work work, uint32_t in, uint32_t out)
   step.weights.epilogue.activation = p.layers[k].activation;
   step.count_include_pad = p.layers[k].count_include_pad;
   step.level = p.layers[k].in_level;
+  step.element = int(element_bytes(p.layers[k]));
+  step.first_channel = p.layers[k].first_channel;
   step.rows.count = p.layers[k].out.height;
   return step;
 }
@@ -117,7 +119,6 @@ void add_concat_steps(Preparation& p, uint32_t k, uint32_t out) {
     Step& copy = new_step(p, k, Work::kCopyChannels, p.buffer_of[value], out);
     copy.window.in = p.values[value];
     copy.first_channel = channel;
-    copy.element = int(element_bytes(p.layers[k]));
     copy.rows.count = copy.window.in.height * copy.window.in.width;
     channel += copy.window.in.channels;
   }
@@ -139,6 +140,8 @@ OneStep step_of(Op op) {
     case Op::kFlatten: return {Work::kFlatten, Work::kInt8Flatten, OneStep::kRows};
     case Op::kSoftmax: return {Work::kSoftmax, Work::kSoftmax, OneStep::kRows};
     case Op::kChannelShuffle: return {Work::kChannelShuffle, Work::kInt8Shuffle, OneStep::kPixels};
+    case Op::kDepthToSpace: return {Work::kDepthToSpace, Work::kDepthToSpace, OneStep::kRows};
+    case Op::kSlice: return {Work::kSlice, Work::kSlice, OneStep::kPixels};
     case Op::kAffine: return {Work::kAffine, Work::kAffine, OneStep::kPixels};
     case Op::kAdd: return {Work::kAdd, Work::kAdd, OneStep::kElements};
     case Op::kActivation: return {Work::kActivation, Work::kInt8Clamp, OneStep::kElements};

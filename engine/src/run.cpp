@@ -32,6 +32,14 @@ void copy_channels(const Step& step, const uint8_t* in, uint8_t* out, Range pixe
   }
 }
 
+void slice_channels(const Step& step, const uint8_t* in, uint8_t* out, Range pixels) {
+  const size_t element = size_t(step.element), first = size_t(step.first_channel) * element;
+  const size_t from = size_t(step.window.in.channels) * element, to = size_t(step.window.out.channels) * element;
+  for (int pixel = pixels.begin; pixel < pixels.end; ++pixel) {
+    std::memcpy(out + size_t(pixel) * to, in + size_t(pixel) * from + first, to);
+  }
+}
+
 // The integer kernels, and those between integers and floats. Elements are counted from `rows.begin`.
 void run_int8(const Job& job, Range rows, Range columns, uint8_t* scratch) {
   const Step& step = job.step;
@@ -151,6 +159,10 @@ void run_part(const void* argument, int part, int thread) {
                   size_t(rows.end - rows.begin));
       break;
     case Work::kCopyChannels: copy_channels(step, engine.arena + step.in, engine.arena + step.out, rows); break;
+    case Work::kSlice: slice_channels(step, engine.arena + step.in, engine.arena + step.out, rows); break;
+    case Work::kDepthToSpace:
+      kernels.depth_to_space(window, size_t(step.element), engine.arena + step.in, engine.arena + step.out, rows);
+      break;
     case Work::kActivation:
       kernels.activation(in + rows.begin, epilogue.activation, out + rows.begin, size_t(rows.end - rows.begin));
       break;

@@ -40,6 +40,8 @@ double estimated_nanoseconds(const Step& step, uint64_t layer_work, bool plain) 
     case Work::kAvgPool: return 0.2 * work * slower;
     case Work::kCopyChannels:
     case Work::kChannelShuffle: return 0.3 * in;
+    case Work::kDepthToSpace:
+    case Work::kSlice: return 0.3 * out;
     case Work::kAdd:
     case Work::kActivation:
     case Work::kAffine: return 0.4 * out;

@@ -478,6 +478,41 @@ void test_channel_shuffle(Pair k, uint32_t seed) {
   check(same(back, in), "channel_shuffle there and back, seed %u", seed);
 }
 
+void test_depth_to_space(const Kernels& k, uint32_t seed) {
+  Random random(seed);
+  Window w;
+  w.in = {random.integer(1, 5), random.integer(1, 5), 0};
+  w.stride_h = random.integer(1, 4);
+  w.stride_w = random.integer(1, 4);
+  const int height = w.in.height * w.stride_h, width = w.in.width * w.stride_w;
+  w.pad_top = random.integer(0, height - 1);
+  w.pad_left = random.integer(0, width - 1);
+  w.out = {random.integer(1, height - w.pad_top), random.integer(1, width - w.pad_left), random.integer(1, 20)};
+  w.in.channels = w.stride_h * w.stride_w * w.out.channels;
+  const Floats in = random_floats(w.in.size(), random);
+  Floats out = untouched(w.out.size(), random), expected = untouched(w.out.size(), random);
+  std::vector<uint8_t> bytes(w.in.size()), out_bytes(w.out.size()), expected_bytes(w.out.size());
+  for (uint8_t& value : bytes) value = uint8_t(random.integer(0, 255));
+  // From the input's side: where each of its values goes.
+  for (size_t i = 0; i < w.in.size(); ++i) {
+    const int channel = int(i) % w.in.channels, pixel = int(i) / w.in.channels, part = channel / w.out.channels;
+    const int y = pixel / w.in.width * w.stride_h + part / w.stride_w - w.pad_top;
+    const int x = pixel % w.in.width * w.stride_w + part % w.stride_w - w.pad_left;
+    if (y < 0 || y >= w.out.height || x < 0 || x >= w.out.width) continue;
+    const size_t at = (size_t(y) * w.out.width + size_t(x)) * w.out.channels + size_t(channel % w.out.channels);
+    expected[at] = in[i];
+    expected_bytes[at] = bytes[i];
+  }
+  const int middle = w.out.height / 2;
+  for (const Range rows : {Range{0, middle}, Range{middle, w.out.height}}) {
+    k.depth_to_space(w, sizeof(float), reinterpret_cast<const uint8_t*>(in.data()),
+                     reinterpret_cast<uint8_t*>(out.data()), rows);
+    k.depth_to_space(w, 1, bytes.data(), out_bytes.data(), rows);
+  }
+  check(same(out, expected), "%s depth_to_space of floats, seed %u", k.name, seed);
+  check(out_bytes == expected_bytes, "%s depth_to_space of bytes, seed %u", k.name, seed);
+}
+
 void test_table(const Kernels& k) {
   test_hand_computed(k);
   for (int cin : {5, 64, 504, 512, 520, 1000}) test_all_signs(k, cin, 4, 3);
@@ -486,6 +521,7 @@ void test_table(const Kernels& k) {
     test_conv2d_direct(k, seed);
     test_depthwise_direct(k, seed);
     test_binary_direct(k, seed);
+    test_depth_to_space(k, seed);
   }
 }
 

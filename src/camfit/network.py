@@ -15,6 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from camfit.errors import ModelError
+from camfit.shapes import output_shape
+from camfit.structural import Add, Concat, DepthToSpace, Slice
+
+__all__ = ["INPUT", "Add", "Concat", "DepthToSpace", "Network", "Node", "Slice", "order_memory"]
 
 INPUT = "input"
 
@@ -25,20 +29,6 @@ class Node(msgspec.Struct, frozen=True):
     name: str
     layer: str
     inputs: tuple[str, ...]
-
-
-class Add(nn.Module):
-    """Elementwise sum of two tensors of one shape."""
-
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        return a + b
-
-
-class Concat(nn.Module):
-    """Concatenation along the channels."""
-
-    def forward(self, *parts: Tensor) -> Tensor:
-        return torch.cat(parts, dim=1)
 
 
 class Network(nn.Module):
@@ -142,18 +132,17 @@ class Network(nn.Module):
         }
         return Network(nodes, layers, self.input_shape).train(self.training)
 
-    @torch.no_grad()
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of every value for one image, without the batch dimension."""
-        modes = [(module, module.training) for module in self.modules()]
-        self.eval()
-        like = next(self.parameters(), torch.empty(0))
-        try:
-            values = self.values(torch.zeros(1, *self.input_shape, device=like.device, dtype=like.dtype))
-        finally:
-            for module, training in modes:
-                module.training = training
-        return {name: tuple(value.shape[1:]) for name, value in values.items()}
+        """Shape of every value for one image, without the batch dimension. Computes no value.
+
+        Raises:
+            ModelError: a layer cannot take what it is given; names it.
+        """
+        found = {INPUT: self.input_shape}
+        for node in self.nodes:
+            inputs = [found[name] for name in node.inputs]
+            found[node.name] = output_shape(node.layer, self.get_submodule(node.layer), inputs)
+        return found
 
 
 def order_memory(network: Network, order: torch.memory_format) -> None:

@@ -149,10 +149,10 @@ class _Surgeon:
         return self._try(self.network.shapes, otherwise)[self.network.nodes[-1].name]
 
     def _try(self, run: Callable[[], T], otherwise: str) -> T:
-        """Runs the network; where torch fails, a PlanError that says ``otherwise`` and why."""
+        """Looks at the network; where it cannot run, a PlanError that says ``otherwise`` and why."""
         try:
             return run()
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        except (ModelError, RuntimeError, ValueError, TypeError, IndexError) as error:
             raise PlanError(f"{self.plan.method}: {otherwise}: {str(error).splitlines()[0]}") from error
 
     # -- the edits ---------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ named after themselves.
 
 from __future__ import annotations
 
+import operator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from torch.export import ExportedProgram
 
 from camfit.errors import ModelError
 from camfit.network import INPUT, Network, Node
-from camfit.trace_ops import HANDLERS, SHUFFLE, VIEWS, Fold, where
+from camfit.trace_arguments import where
+from camfit.trace_ops import HANDLERS, SHUFFLE, VIEWS, Fold
+from camfit.trace_split import pick
 
 _BATCH = 2  # any number but 1, so that a reshape of the batch dimension is told from one of the channels
 
@@ -85,6 +88,8 @@ class Tracer:
         self.layers: dict[str, nn.Module] = {}
         # Half-way through a channel shuffle.
         self.folds: dict[torch.fx.Node, Fold] = {}
+        # By split: (first channel, count) of each part.
+        self.parts: dict[torch.fx.Node, list[tuple[int, int]]] = {}
         self.keys: dict[str, tuple[Any, ...]] = {}
         # The node that made the memory in which a view lives, and the in-place op that changed a value behind its back.
         self.memory: dict[torch.fx.Node, torch.fx.Node] = {}
@@ -122,13 +127,13 @@ class Tracer:
     # -- helpers -----------------------------------------------------------------------------------------------
 
     def _call(self, node: torch.fx.Node) -> None:
-        handler = HANDLERS.get(str(node.target))
+        handler = pick if node.target is operator.getitem else HANDLERS.get(str(node.target))
         if handler is None:
             raise ModelError(f"unknown op {node.target} {where(node)}; camfit knows {', '.join(sorted(HANDLERS))}")
         handler(self, node)
         if node not in self.values and node not in self.folds:
             return
-        source, in_place = node.args[0], str(node.target).split(".")[1].endswith("_")
+        source, in_place = node.args[0], str(node.target).rpartition(".")[0].endswith("_")
         if isinstance(source, torch.fx.Node) and (in_place or str(node.target) in VIEWS) and not self._copies(node):
             self.memory[node] = self.memory.get(source, source)
             if in_place:
@@ -156,15 +161,27 @@ class Tracer:
                 del self.values[other]
                 self.stale[other] = node
 
-    def add(self, node: torch.fx.Node, layer: nn.Module, inputs: list[Any], path: str | None = None) -> None:
-        """Appends a call of ``layer``; ``path`` is given for layers with parameters."""
+    def add(
+        self,
+        node: torch.fx.Node,
+        layer: nn.Module,
+        inputs: list[Any],
+        path: str | None = None,
+        shape: tuple[int, ...] | None = None,
+    ) -> None:
+        """Appends a call of ``layer``.
+
+        Args:
+            path: of a layer with parameters.
+            shape: of the call's value, where this is not yet the node's.
+        """
         names = tuple(self.value(n, node) for n in inputs)
         layer_path = path if path is not None else self.fresh(node.name)
         self.layers.setdefault(layer_path, layer)
         name = self._fresh_node(layer_path)
         self.nodes.append(Node(name, layer_path, names))
         self.values[node] = name
-        self.shapes[name] = tuple(node.meta["val"].shape[1:])
+        self.shapes[name] = shape or tuple(node.meta["val"].shape[1:])
 
     def same(self, node: torch.fx.Node, source: Any) -> None:
         """The node's value is that of ``source``."""

@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from camfit.errors import ModelError
 from camfit.layers import pair
 from camfit.network import Add, Concat
+from camfit.trace_arguments import arg, copy_values, where
+from camfit.trace_split import narrow, slice_, split
+from camfit.trace_transposed import conv_transpose2d, pixel_shuffle
 
 if TYPE_CHECKING:
     from camfit.trace import Tracer
@@ -19,28 +22,11 @@ if TYPE_CHECKING:
 Handler = Callable[["Tracer", torch.fx.Node], None]
 
 
-def where(node: torch.fx.Node) -> str:
-    stack = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values() if path]
-    return f"in module {stack[-1]!r}" if stack else "in the model's forward"
-
-
-def _arg(node: torch.fx.Node, index: int, name: str, default: Any = None) -> Any:
-    if len(node.args) > index:
-        return node.args[index]
-    return node.kwargs.get(name, default)
-
-
-def _copy(target: nn.Parameter | Tensor | None, source: Tensor) -> None:
-    assert target is not None
-    with torch.no_grad():
-        target.copy_(source.detach())
-
-
 def _conv2d(t: Tracer, node: torch.fx.Node) -> None:
     x, weight = node.args[0], t.tensor(node.args[1], node)
-    bias_arg = _arg(node, 2, "bias")
-    stride, dilation = pair(_arg(node, 3, "stride", 1)), pair(_arg(node, 5, "dilation", 1))
-    padding, groups = _arg(node, 4, "padding", 0), _arg(node, 6, "groups", 1)
+    bias_arg = arg(node, 2, "bias")
+    stride, dilation = pair(arg(node, 3, "stride", 1)), pair(arg(node, 5, "dilation", 1))
+    padding, groups = arg(node, 4, "padding", 0), arg(node, 6, "groups", 1)
     cout, cin_per_group, kh, kw = weight.shape
     if padding == "valid":
         padding = (0, 0)
@@ -55,61 +41,61 @@ def _conv2d(t: Tracer, node: torch.fx.Node) -> None:
     layer = nn.Conv2d(
         cin_per_group * groups, cout, (kh, kw), stride, pair(padding), dilation, groups, bias_arg is not None
     )
-    _copy(layer.weight, weight)
+    copy_values(layer.weight, weight)
     if bias_arg is not None:
-        _copy(layer.bias, t.tensor(bias_arg, node))
+        copy_values(layer.bias, t.tensor(bias_arg, node))
     key = ("conv", str(node.args[1]), str(bias_arg), stride, layer.padding, dilation, groups)
     path = t.layer_path(node.args[1], key, node)
     t.add(node, layer, [x], path)
 
 
 def _linear(t: Tracer, node: torch.fx.Node) -> None:
-    x, weight, bias_arg = node.args[0], t.tensor(node.args[1], node), _arg(node, 2, "bias")
+    x, weight, bias_arg = node.args[0], t.tensor(node.args[1], node), arg(node, 2, "bias")
     if len(t.shapes[t.value(x, node)]) != 1:
         raise ModelError(
             f"linear {where(node)}: input of shape {list(t.shapes[t.value(x, node)])}; camfit expects a flat vector"
         )
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias_arg is not None)
-    _copy(layer.weight, weight)
+    copy_values(layer.weight, weight)
     if bias_arg is not None:
-        _copy(layer.bias, t.tensor(bias_arg, node))
+        copy_values(layer.bias, t.tensor(bias_arg, node))
     t.add(node, layer, [x], t.layer_path(node.args[1], ("linear", str(node.args[1]), str(bias_arg)), node))
 
 
 def _batch_norm(t: Tracer, node: torch.fx.Node) -> None:
     x, weight, bias, mean, var = node.args[:5]
-    eps, momentum = float(_arg(node, 7, "eps", 1e-5)), float(_arg(node, 6, "momentum", 0.1))
+    eps, momentum = float(arg(node, 7, "eps", 1e-5)), float(arg(node, 6, "momentum", 0.1))
     running_mean = t.tensor(mean, node)
     layer: nn.BatchNorm2d | nn.BatchNorm1d
     kind = nn.BatchNorm2d if len(t.shapes[t.value(x, node)]) == 3 else nn.BatchNorm1d
     layer = kind(running_mean.shape[0], eps=eps, momentum=momentum)
-    _copy(layer.running_mean, running_mean)
-    _copy(layer.running_var, t.tensor(var, node))
+    copy_values(layer.running_mean, running_mean)
+    copy_values(layer.running_var, t.tensor(var, node))
     if weight is not None:
-        _copy(layer.weight, t.tensor(weight, node))
+        copy_values(layer.weight, t.tensor(weight, node))
     if bias is not None:
-        _copy(layer.bias, t.tensor(bias, node))
+        copy_values(layer.bias, t.tensor(bias, node))
     t.add(node, layer, [x], t.layer_path(mean, ("batch_norm", *map(str, (mean, var, weight, bias)), eps), node))
 
 
 def _pool(kind: type[nn.MaxPool2d] | type[nn.AvgPool2d]) -> Handler:
     def handler(t: Tracer, node: torch.fx.Node) -> None:
         kernel = pair(node.args[1])
-        stride = pair(_arg(node, 2, "stride") or kernel)
-        padding = pair(_arg(node, 3, "padding", 0))
+        stride = pair(arg(node, 2, "stride") or kernel)
+        padding = pair(arg(node, 3, "padding", 0))
         if kind is nn.MaxPool2d:
-            if pair(_arg(node, 4, "dilation", 1)) != (1, 1):
+            if pair(arg(node, 4, "dilation", 1)) != (1, 1):
                 raise ModelError(f"max pooling {where(node)}: dilation {node.args[4]}; camfit expects 1")
-            layer: nn.Module = nn.MaxPool2d(kernel, stride, padding, ceil_mode=bool(_arg(node, 5, "ceil_mode", False)))
+            layer: nn.Module = nn.MaxPool2d(kernel, stride, padding, ceil_mode=bool(arg(node, 5, "ceil_mode", False)))
         else:
-            if _arg(node, 6, "divisor_override") is not None:
+            if arg(node, 6, "divisor_override") is not None:
                 raise ModelError(f"average pooling {where(node)}: a divisor of its own; camfit expects none")
             layer = nn.AvgPool2d(
                 kernel,
                 stride,
                 padding,
-                bool(_arg(node, 4, "ceil_mode", False)),
-                bool(_arg(node, 5, "count_include_pad", True)),
+                bool(arg(node, 4, "ceil_mode", False)),
+                bool(arg(node, 5, "count_include_pad", True)),
             )
         t.add(node, layer, [node.args[0]])
 
@@ -136,7 +122,7 @@ def _mean(t: Tracer, node: torch.fx.Node) -> None:
     if dims != [2, 3]:
         raise ModelError(f"mean {where(node)} over dimensions {dims}; camfit expects height and width ([2, 3])")
     t.add(node, nn.AdaptiveAvgPool2d(1), [node.args[0]])
-    if not _arg(node, 2, "keepdim", False):
+    if not arg(node, 2, "keepdim", False):
         t.add(node, nn.Flatten(1), [node], t.fresh(f"{node.name}_flatten"))
 
 
@@ -226,7 +212,7 @@ def _channel_shuffle(t: Tracer, node: torch.fx.Node) -> None:
 
 def _add(t: Tracer, node: torch.fx.Node) -> None:
     a, b = node.args[:2]
-    if _arg(node, 2, "alpha", 1) != 1 or not isinstance(b, torch.fx.Node):
+    if arg(node, 2, "alpha", 1) != 1 or not isinstance(b, torch.fx.Node):
         raise ModelError(f"add {where(node)}: camfit expects the plain sum of two layers' outputs")
     first, second = t.shapes[t.value(a, node)], t.shapes[t.value(b, node)]
     if first != second:
@@ -236,16 +222,16 @@ def _add(t: Tracer, node: torch.fx.Node) -> None:
 
 def _cat(t: Tracer, node: torch.fx.Node) -> None:
     rank = len(node.meta["val"].shape)
-    if _arg(node, 1, "dim", 0) % rank != 1:
+    if arg(node, 1, "dim", 0) % rank != 1:
         raise ModelError(
-            f"concatenation {where(node)} along dimension {_arg(node, 1, 'dim', 0)}; camfit expects the channels (1)"
+            f"concatenation {where(node)} along dimension {arg(node, 1, 'dim', 0)}; camfit expects the channels (1)"
         )
     t.add(node, Concat(), list(node.args[0]))  # type: ignore[arg-type]
 
 
 def _clamp(low_name: str, high_name: str) -> Handler:
     def handler(t: Tracer, node: torch.fx.Node) -> None:
-        low, high = _arg(node, 1, low_name), _arg(node, 2, high_name)
+        low, high = arg(node, 1, low_name), arg(node, 2, high_name)
         if (low, high) != (0, 6):
             raise ModelError(f"clamp {where(node)} to [{low}, {high}]; camfit expects [0, 6] (ReLU6)")
         t.add(node, nn.ReLU6(), [node.args[0]])
@@ -255,7 +241,7 @@ def _clamp(low_name: str, high_name: str) -> Handler:
 
 def _softmax(t: Tracer, node: torch.fx.Node) -> None:
     shape = t.shapes[t.value(node.args[0], node)]
-    if len(shape) != 1 or _arg(node, 1, "dim", -1) % 2 != 1:
+    if len(shape) != 1 or arg(node, 1, "dim", -1) % 2 != 1:
         raise ModelError(
             f"soft-max {where(node)} over dimension {node.args[1]} of {list(shape)}; camfit expects a vector's"
         )
@@ -281,6 +267,7 @@ def _ignore(t: Tracer, node: torch.fx.Node) -> None:
 HANDLERS: dict[str, Handler] = {
     "aten.conv2d.default": _conv2d,
     "aten.conv2d.padding": _conv2d,
+    "aten.conv_transpose2d.input": conv_transpose2d,
     "aten.linear.default": _linear,
     "aten.batch_norm.default": _batch_norm,
     "aten.relu.default": _plain(lambda n: nn.ReLU()),
@@ -303,6 +290,13 @@ HANDLERS: dict[str, Handler] = {
     "aten.swapaxes.default": _transpose,
     "aten.permute.default": _transpose,
     "aten.channel_shuffle.default": _channel_shuffle,
+    "aten.pixel_shuffle.default": pixel_shuffle,
+    "aten.split.Tensor": split,
+    "aten.split_with_sizes.default": split,
+    "aten.chunk.default": split,
+    "aten.tensor_split.sections": split,
+    "aten.narrow.default": narrow,
+    "aten.slice.Tensor": slice_,
     "aten.add.Tensor": _add,
     "aten.add_.Tensor": _add,
     "aten.cat.default": _cat,
@@ -324,6 +318,7 @@ VIEWS = frozenset(
     for name in (
         "flatten.using_ints", "view.default", "reshape.default", "squeeze.dims", "contiguous.default", "alias.default",
         "detach.default", "dropout.default", "feature_dropout.default", "unflatten.int", "transpose.int",
-        "swapaxes.default", "permute.default", "channel_shuffle.default",
+        "swapaxes.default", "permute.default", "channel_shuffle.default", "narrow.default",
+        "slice.Tensor",
     )
 )  # fmt: skip

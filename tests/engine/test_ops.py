@@ -167,6 +167,30 @@ def test_channel_shuffle_transposes_groups_and_places(isa: str, groups: int, wan
     expect(net, given, [[wanted], [[10 * value for value in wanted]]], isa)
 
 
+@pytest.mark.parametrize(
+    ("attributes", "wanted"),
+    [
+        ([2, 1, 0, 0, 0, 0], [[[1, 2], [5, 6]], [[3, 4], [7, 8]]]),
+        ([1, 2, 0, 0, 0, 0], [[[1, 2], [3, 4], [5, 6], [7, 8]]]),
+        ([2, 2, 0, 0, 0, 0], [[[1], [2], [5], [6]], [[3], [4], [7], [8]]]),
+        ([2, 2, 1, 0, 0, 1], [[[3], [4], [7]]]),
+        ([2, 2, 0, 3, 1, 0], [[[6]]]),
+    ],
+)
+def test_depth_to_space_lays_channels_out_as_pixels_and_crops(isa: str, attributes: list, wanted: list) -> None:
+    net = Net((1, 2, 4))
+    net.add_node("depth_to_space", attributes=attributes)
+    net.add_node("concat", [1])  # keeps the output an image of its own
+    array = np.array(wanted, np.float32)
+    expect(net, image([[[1, 2, 3, 4], [5, 6, 7, 8]]]), (array if array.size > 1 else array.ravel()).tolist(), isa)
+
+
+def test_a_slice_takes_neighbouring_channels_of_each_pixel(isa: str) -> None:
+    net = Net((1, 2, 4))
+    net.add_node("slice", attributes=[1, 2])
+    expect(net, image([[[1, 2, 3, 4], [5, 6, 7, 8]]]), [[[2, 3], [6, 7]]], isa)
+
+
 def test_softmax_of_small_and_large_values(isa: str) -> None:
     net = Net((1, 1, 2))
     net.add_node("softmax")

@@ -248,6 +248,29 @@ SIGNS = sign(np.ones(3, F32), np.ones((3, 2, 1, 1)))
             net_of(("channel_shuffle", 0, [2**32 - 1], ())),
             "NODE: node 0 'a' (channel_shuffle): 4294967295 groups do not divide 2 channels",
         ),
+        (
+            net_of(("depth_to_space", 0, [2, 2, 0, 0, 0, 0], ())),
+            "NODE: node 0 'a' (depth_to_space): blocks of 2 x 2 do not divide 2 channels",
+        ),
+        (
+            net_of(("depth_to_space", 0, [0, 1, 0, 0, 0, 0], ())),
+            "NODE: node 0 'a' (depth_to_space): blocks of 0 x 1 do not divide 2 channels",
+        ),
+        (
+            net_of(("depth_to_space", 0, [2**31, 2**31, 0, 0, 0, 0], ())),
+            "NODE: node 0 'a' (depth_to_space): blocks of 2147483648 x 2147483648 do not divide 2 channels",
+        ),
+        (
+            net_of(("depth_to_space", 0, [2, 1, 2**32 - 1, 0, 2**32 - 1, 0], ())),
+            "NODE: node 0 'a' (depth_to_space): it crops 8589934590 x 0 of 8 x 4",
+        ),
+        (
+            net_of(("depth_to_space", 0, [1, 2, 0, 4, 0, 4], ())),
+            "NODE: node 0 'a' (depth_to_space): it crops 0 x 8 of 4 x 8",
+        ),
+        (net_of(("slice", 0, [1, 0], ())), "NODE: node 0 'a' (slice): channels 1 to 1 of 2"),
+        (net_of(("slice", 0, [1, 2], ())), "NODE: node 0 'a' (slice): channels 1 to 3 of 2"),
+        (net_of(("slice", 0, [2**32 - 1, 1], ())), "NODE: node 0 'a' (slice): channels 4294967295 to 4294967296 of 2"),
         (net_of(pool("avg_pool", count=7)), "NODE: node 0 'a' (avg_pool): count_include_pad is 7, expected 0 or 1"),
     ],
 )
@@ -281,7 +304,7 @@ def test_unsupported_nodes(data: bytes, message: str) -> None:
 def test_unknown_op_form_and_reference() -> None:
     nodes = varint(1) * 3 + struct.pack("<ff", 1, 0) + varint(1)
     table = varint(0)
-    assert "NODE: node 0 has unknown op 21" in refusal(assemble(b"", nodes + b"\x15\0\1\0", table, b""))
+    assert "NODE: node 0 has unknown op 23" in refusal(assemble(b"", nodes + b"\x17\0\1\0", table, b""))
     assert "NODE: node 0 has unknown op 0" in refusal(assemble(b"", nodes + b"\0\0\1\0", table, b""))
     one = varint(1) + bytes([9, 1, 1, 0])
     assert refusal(assemble(b"", nodes, one, b"")) == "FileUnsupported: WGHT: weight 0 has unknown form 9"

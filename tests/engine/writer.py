@@ -35,6 +35,8 @@ OPS = {
     "int8_linear": 18,
     "int8_add": 19,
     "int8_global_avg_pool": 20,
+    "depth_to_space": 21,
+    "slice": 22,
 }
 NONE, RELU, RELU6 = 0, 1, 2
 DENSE, HALF, CODEBOOK, HASHED, SIGN, SPARSE = range(6)

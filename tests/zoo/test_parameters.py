@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from camfit import zoo
-from camfit.zoo import alexnet, mobilenet_v1, mobilenet_v2, resnet20, shufflenet_v1, vgg_small
+from camfit.zoo import alexnet, mobilenet_v1, mobilenet_v2, resnet20, shufflenet_v1, unet, vgg_small
 
 
 def count(model: nn.Module) -> int:
@@ -53,11 +53,15 @@ def macs(model: nn.Module, shape: tuple[int, int, int]) -> int:
     ("name", "parameters", "million_macs"),
     [
         ("alexnet", 61_100_840, 714),  # torchvision's count; MACs 720e6 by the paper's shapes
+        ("densenet121", 7_978_856, 2_830),  # torchvision's, which gives 2.83 GFLOPS
+        ("googlenet", 6_624_904, 1_500),  # torchvision's, which gives 1.50 GFLOPS; Szegedy et al. 2015: 1.5e9
         ("mobilenet_v2", 3_504_872, 300),  # torchvision's; Sandler et al. 2018, table 4: 3.4M, 300M
         ("resnet18", 11_689_512, 1_800),  # torchvision's; He et al. 2016, table 1: 1.8e9
+        ("resnet50", 25_557_032, 4_090),  # torchvision's, which gives 4.09 GFLOPS; He et al. 2016: 3.8e9
         ("shufflenet_v1", 1_865_728, 137),  # counted; Zhang et al. 2018, table 2: 137 MFLOPs
         ("squeezenet_1_0", 1_248_424, 819),  # torchvision's; counted
         ("squeezenet_1_1", 1_235_496, 349),  # torchvision's; its authors: 2.4 times less than 1.0
+        ("vgg16", 138_357_544, 15_470),  # torchvision's, which gives 15.47; Simonyan and Zisserman 2015: 138 million
     ],
 )
 def test_networks_for_imagenet(name: str, parameters: int, million_macs: int) -> None:
@@ -94,6 +98,15 @@ def test_mobilenet_v2_rounds_its_channels_to_eight() -> None:
     assert all(number % 8 == 0 for number in channels) and 1280 in channels
 
 
+def test_unet_of_the_paper() -> None:
+    """Counted by hand from the paper's figure 1: pairs of 3x3 convolutions, 2x2 up-convolutions, a 1x1 convolution."""
+    widths = [64, 128, 256, 512, 1024]
+    down = sum(9 * (a * b + b * b) + 2 * b for a, b in zip([1, *widths], widths, strict=False))
+    up = sum(4 * 2 * c * c + c + 9 * (2 * c * c + c * c) + 2 * c for c in widths[:-1])
+    with torch.device("meta"):
+        assert count(unet.build((1, 64, 64), 2, width=64, depth=4)) == down + up + 64 * 2 + 2 == 31_030_658
+
+
 def test_alexnet_at_both_sizes_of_its_papers() -> None:
     for size, parameters in ((224, 61_100_840), (227, 61_100_840), (63, 61_100_840 - 35 * 256 * 4096)):
         with torch.device("meta"):
@@ -105,6 +118,27 @@ def test_alexnet_at_both_sizes_of_its_papers() -> None:
     ("name", "expected"),
     [
         ("alexnet", {"features.0.weight": [64, 3, 11, 11], "features.10.bias": [256], "classifier.6.bias": [1000]}),
+        (
+            "densenet121",
+            {
+                "features.conv0.weight": [64, 3, 7, 7],
+                "features.denseblock1.denselayer6.conv2.weight": [32, 128, 3, 3],
+                "features.transition3.norm.running_mean": [1024],
+                "features.denseblock4.denselayer16.norm1.bias": [992],
+                "features.norm5.weight": [1024],
+                "classifier.bias": [1000],
+            },
+        ),
+        (
+            "googlenet",
+            {
+                "conv1.conv.weight": [64, 3, 7, 7],
+                "inception3a.branch1.bn.running_var": [64],
+                "inception4e.branch3.1.conv.weight": [128, 32, 3, 3],
+                "inception5b.branch4.1.conv.weight": [128, 832, 1, 1],
+                "fc.weight": [1000, 1024],
+            },
+        ),
         (
             "mobilenet_v2",
             {
@@ -120,8 +154,21 @@ def test_alexnet_at_both_sizes_of_its_papers() -> None:
             "resnet18",
             {"bn1.running_mean": [64], "layer2.0.downsample.0.weight": [128, 64, 1, 1], "fc.weight": [1000, 512]},
         ),
+        (
+            "resnet50",
+            {
+                "layer1.0.downsample.0.weight": [256, 64, 1, 1],
+                "layer4.2.bn3.bias": [2048],
+                "layer3.5.conv2.weight": [256, 256, 3, 3],
+                "fc.weight": [1000, 2048],
+            },
+        ),
         ("squeezenet_1_0", {"features.12.expand3x3.weight": [256, 64, 3, 3], "classifier.1.weight": [1000, 512, 1, 1]}),
         ("squeezenet_1_1", {"features.12.expand3x3.weight": [256, 64, 3, 3], "features.3.squeeze.bias": [16]}),
+        (
+            "vgg16",
+            {"features.28.weight": [512, 512, 3, 3], "classifier.0.weight": [4096, 25088], "classifier.6.bias": [1000]},
+        ),
     ],
 )
 def test_paths_are_torchvisions(name: str, expected: dict[str, list[int]]) -> None:

@@ -135,6 +135,8 @@ class Program:
             return [f"affine({pixels}, {channels}, {self._epilogue(number, op.weights, op.attributes[0])}, {ends});"]
         if op.op == "channel_shuffle":
             return [f"channel_shuffle({pixels}, {channels}, {op.attributes[0]}, {ends});"]
+        if op.op in ("depth_to_space", "slice"):
+            return [f"{op.op}({integer_calls.moving(op, shapes[0], out)}, {ends});"]
         if op.op == "softmax":
             return [f"softmax({channels}, {ends});"]
         return [f"{op.op}({pixels}, {channels}, {ends});"]  # global_avg_pool, flatten
@@ -227,7 +229,7 @@ class Program:
             kernel, call = op.op, f"int8_global_avg_pool({pixels}, {channels}, {mean}, {ends});"
         else:
             window = self._window(number, op, shapes[0], out) if op.op in ("max_pool", "avg_pool") else ""
-            kernel, call = integer_calls.moved(op, source, shapes[0], window, ends, self.contents.source)
+            kernel, call = integer_calls.moved(op, source, shapes[0], out, window, ends, self.contents.source)
         self._use(kernel)
         return [call]
 

@@ -69,7 +69,14 @@ def activation_of(op: Op) -> int:
     return op.attributes[12 if op.op == "int8_conv2d" else 1]
 
 
-def moved(op: Op, level: Bytes, into: Shape, window: str, ends: str, source: str) -> tuple[str, str]:
+def moving(op: Op, into: Shape, out: Shape) -> str:
+    """The arguments of a slice or of depth_to_space, before its two places."""
+    if op.op == "slice":
+        return f"{into[0] * into[1]}, {into[2]}, {op.attributes[0]}, {op.attributes[1]}"
+    return ", ".join(map(str, (*out, into[1], *op.attributes[:4])))
+
+
+def moved(op: Op, level: Bytes, into: Shape, out: Shape, window: str, ends: str, source: str) -> tuple[str, str]:
     """(kernel, call) of an op that takes bytes as they are.
 
     Raises:
@@ -88,4 +95,6 @@ def moved(op: Op, level: Bytes, into: Shape, window: str, ends: str, source: str
         return kernel, f"{kernel}({pixels * channels}, {low}, {high}, {ends});"
     if op.op == "channel_shuffle":
         return kernel, f"{kernel}({pixels}, {channels}, {op.attributes[0]}, {ends});"
+    if op.op in ("depth_to_space", "slice"):
+        return kernel, f"{kernel}({moving(op, into, out)}, {ends});"
     return kernel, f"{kernel}({pixels}, {channels}, {ends});"  # flatten

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from camfit.errors import ModelError
 from camfit.forms import Form, Integer, Sign, form_of, stored_of
 from camfit.layers import BinaryConv2d, BinaryLinear, Quantize, pair
-from camfit.network import INPUT, Add, Concat, Network, Node
+from camfit.network import INPUT, Add, Concat, DepthToSpace, Network, Node, Slice
+from camfit.pack.blocks import BlocksFirst, blocks_first
 from camfit.pack.integer import Bytes, addition_fits, average_fits, results_fit, sum_limits, sums_fit
 
 ACTIVATIONS: dict[type[nn.Module], int] = {nn.ReLU: 1, nn.ReLU6: 2}
@@ -62,8 +63,8 @@ def lower(network: Network) -> list[Op]:
 
 class _Lowering:
     def __init__(self, network: Network) -> None:
-        self.network = network
-        self.shapes = network.shapes()
+        self.network = blocks_first(network)
+        self.shapes = self.network.shapes()
         self.values: dict[str, int] = {INPUT: 0}
         self.result: list[Op] = []
         self.done: set[str] = set()
@@ -171,6 +172,10 @@ class _Lowering:
             self._move(Op("concat", node.name, []), node)
         elif isinstance(layer, nn.ChannelShuffle):
             self._move(Op("channel_shuffle", node.name, [], [layer.groups]), node)
+        elif isinstance(layer, DepthToSpace):
+            self._depth_to_space(node, layer)
+        elif isinstance(layer, Slice):
+            self._move(Op("slice", node.name, [], [layer.first, layer.count]), node)
         elif isinstance(layer, nn.Flatten):
             self._move(Op("flatten", node.name, []), node)
         elif isinstance(layer, nn.Softmax):
@@ -179,6 +184,15 @@ class _Lowering:
             self.values[node.name] = self.values[node.inputs[0]]
         else:
             raise ModelError(f"layer {node.layer!r} ({type(layer).__name__}): the engine has no op for it")
+
+    def _depth_to_space(self, node: Node, layer: DepthToSpace) -> None:
+        channels = self.shapes[node.name][0]
+        source = self.values[node.inputs[0]]
+        made = self.bytes.get(source)
+        if channels > 1 and not isinstance(layer, BlocksFirst):
+            self.result.append(Op("channel_shuffle", f"{node.name}.blocks", [source], [channels]))
+            source = len(self.result)
+        self._emit(Op("depth_to_space", node.name, [source], [*layer.block, *layer.crop]), node, made)
 
     def _quantize(self, node: Node, made: Bytes) -> None:
         if self._bytes(node) == made:

@@ -43,6 +43,8 @@ _LAYOUT = {
     "int8_linear": (4, 3),
     "int8_add": (3, 0),
     "int8_global_avg_pool": (2, 0),
+    "depth_to_space": (6, 0),
+    "slice": (2, 0),
 }
 _OP_NAMES = {number: name for name, number in OPS.items()}
 _HEADER, _SECTION = 16, 16
@@ -94,7 +96,7 @@ def read(file: str | Path | bytes) -> Contents:
     for _ in range(cursor.varint()):
         op = _op(engine.source, cursor, weights)
         ops.append(op)
-        shapes.append(_output_shape(op, [shapes[number] for number in op.inputs]))
+        shapes.append(output_shape(op, [shapes[number] for number in op.inputs]))
     return Contents(engine.source, engine, pairs[::2], pairs[1::2], engine.info, ops, shapes)
 
 
@@ -205,7 +207,8 @@ def _form(payload: Payload) -> tuple[Form, torch.Tensor]:
     raise ValueError(f"form {payload.form}, which is not known here")
 
 
-def _output_shape(op: Op, inputs: list[Shape]) -> Shape:
+def output_shape(op: Op, inputs: list[Shape]) -> Shape:
+    """(height, width, channels) of what an op makes of inputs of these shapes."""
     height, width, channels = inputs[0]
     if op.op in ("conv2d", "binary_conv2d", "int8_conv2d"):
         cout, kh, kw, sh, sw, top, left, bottom, right, dh, dw = op.attributes[:11]
@@ -220,6 +223,11 @@ def _output_shape(op: Op, inputs: list[Shape]) -> Shape:
         return 1, 1, height * width * channels
     elif op.op == "concat":
         return height, width, sum(shape[2] for shape in inputs)
+    elif op.op == "depth_to_space":
+        high, wide, top, left, bottom, right = op.attributes
+        return height * high - top - bottom, width * wide - left - right, channels // (high * wide)
+    elif op.op == "slice":
+        return height, width, op.attributes[1]
     else:
         return inputs[0]
     return (

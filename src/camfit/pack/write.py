@@ -31,6 +31,8 @@ OPS = {
     "int8_linear": 18,
     "int8_add": 19,
     "int8_global_avg_pool": 20,
+    "depth_to_space": 21,
+    "slice": 22,
 }
 
 
