@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from camfit.catalog import methods
-from camfit.methods.pruning.channel_budget import ChannelBudget
+from camfit.method import Entry
+from camfit.options import options
 from camfit.train import Train
 
 Kind = Literal["dense", "structured", "unstructured"]
@@ -56,24 +58,33 @@ class Cell:
         return f"{self.network}/{self.kind}/{self.name}-{round(100 * self.level)}"
 
 
+def _structured(entry: Entry) -> Iterator[tuple[str, Callable[[float], dict[str, Any]]]]:
+    """What the method's rows are called, and its options that remove a share of the multiply-accumulates."""
+    if entry.name == "low-rank":
+        yield entry.name, lambda level: {"rank": "budget", "macs": level}
+    elif entry.name == "structured-sparsity":
+        # It has no budget but shares. Between two cut layers products fall by the square; kernels are products.
+        yield f"{entry.name}-maps", lambda level: {"scale": "feature-map", "ratio": 1 - math.sqrt(1 - level)}
+        yield f"{entry.name}-kernels", lambda level: {"scale": "kernel", "ratio": level}
+    elif any(option.name == "macs" for option in options(entry.options)):
+        yield entry.name, lambda level: {"macs": level}
+
+
 def cells(network: str) -> Iterator[Cell]:
     """The rows of one network, by kind, then method, then level."""
     yield Cell(network, "dense", DENSE, "", 0.0)
     for level in MACS:
         yield Cell(network, "structured", RANDOM, "", level, "taylor", {"criterion": "random", "macs": level})
     for entry in methods().values():
-        if entry.family == "pruning" and issubclass(entry.options, ChannelBudget):
-            for level in MACS:
-                yield Cell(network, "structured", entry.name, entry.row, level, entry.name, {"macs": level})
-        elif entry.name == "low-rank":
-            for level in MACS:
-                yield Cell(
-                    network, "structured", entry.name, entry.row, level, entry.name, {"rank": "budget", "macs": level}
+        if entry.family == "pruning":
+            for label, chosen in _structured(entry):
+                yield from (
+                    Cell(network, "structured", label, entry.row, level, entry.name, chosen(level)) for level in MACS
                 )
     for level in ZEROS:
         drawn = {"mask": "random", "rate": level, "output_rate": level}
         yield Cell(network, "unstructured", RANDOM, "", level, "lottery-ticket", drawn)
     for name in _SINGLE_WEIGHTS:
         for level in ZEROS:
-            options = {"sparsity": level, "allocation": "global"}
-            yield Cell(network, "unstructured", name, methods()[name].row, level, name, options)
+            ranked = {"sparsity": level, "allocation": "global"}
+            yield Cell(network, "unstructured", name, methods()[name].row, level, name, ranked)
