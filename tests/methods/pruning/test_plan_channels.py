@@ -11,7 +11,9 @@ from camfit.graph import Graph
 from camfit.measured_cost import latency_cost, size_cost
 from camfit.method import Calibration
 from camfit.methods.pruning.channel_budget import ChannelBudget
+from camfit.methods.pruning.discrimination_aware import DiscriminationAware
 from camfit.methods.pruning.l1_filters import L1Filters
+from camfit.methods.pruning.lstm_guide import LstmGuide
 from camfit.methods.pruning.plan_channels import group_curves, loss_curves, plan_channels
 from camfit.methods.pruning.thinet import ThiNet
 from camfit.network import Network
@@ -162,8 +164,8 @@ def test_the_options_are_data_that_every_method_shares() -> None:
     assert L1Filters().NAME == "l1-filters"
 
 
-@pytest.mark.parametrize("method", [L1Filters, ThiNet])
-def test_curves_are_in_the_plan_where_they_are_asked_for(method: type[L1Filters] | type[ThiNet]) -> None:
+@pytest.mark.parametrize("method", [L1Filters, ThiNet, DiscriminationAware, LstmGuide])
+def test_curves_are_in_the_plan_where_they_are_asked_for(method: type[ChannelBudget]) -> None:
     layers = {"a": conv([[1.0]] * 4), "b": conv([[1.0] * 4] * 4), "head": conv([[1.0] * 4] * 2)}
     network = chain((1, 1, 1), **layers, flat=nn.Flatten())
     calibration = Calibration(torch.ones(4, 1, 1, 1), torch.zeros(4, dtype=torch.int64))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -18,7 +18,7 @@ from camfit.method import Calibration, Entry
 from camfit.methods.pruning.channel_budget import ChannelBudget, cuttable
 from camfit.methods.pruning.extra_losses import fitted_losses
 from camfit.methods.pruning.joint_loss import JointLoss
-from camfit.methods.pruning.plan_channels import Scores, channel_plan, kept_counts
+from camfit.methods.pruning.plan_channels import Scores, asked_curves, channel_plan, kept_counts
 from camfit.methods.pruning.reader_weights import may_change
 from camfit.network import Network
 from camfit.plan import Plan, SetValues
@@ -88,7 +88,8 @@ class DiscriminationAware(ChannelBudget):
             return JointLoss(work, whole, group, extra, seen, self.balance, fixed)
 
         scores: Scores = {group.name: joint(group).without_channels() for group in groups}
-        counts = kept_counts(self, network, graph, groups, calibration, scores)
+        curves = asked_curves(self, network, groups, scores, calibration)
+        counts = kept_counts(self, network, graph, groups, calibration, scores, curves=curves)
         keep: dict[str, tuple[int, ...]] = {}
         changed: dict[str, None] = {}
         for group in groups:
@@ -103,9 +104,10 @@ class DiscriminationAware(ChannelBudget):
                 if path not in fixed:
                     changed[path] = None
             blank(work, [(group, tuple(sorted(set(range(len(group))) - set(keep[group.name]))))])
-        plan = channel_plan(self.NAME, groups, keep, scores, f"gradients of the joint loss, {len(extra)} extra losses")
+        why = f"gradients of the joint loss, {len(extra)} extra losses"
+        plan = channel_plan(self.NAME, groups, keep, scores, why, curves)
         edits = _new_weights(network, plan, {path: weight_of(work.layer(path)) for path in changed})
-        return Plan(plan.method, plan.edits + edits, plan.reason, plan.notes)
+        return replace(plan, edits=plan.edits + edits)
 
 
 def selected(

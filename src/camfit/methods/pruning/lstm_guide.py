@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from camfit.budget import highest
+from camfit.budget import Curve, highest
 from camfit.cost import macs
 from camfit.errors import BudgetError, RecipeError
 from camfit.forms import weight_of
@@ -19,7 +19,7 @@ from camfit.layers import pair
 from camfit.method import Calibration, Entry
 from camfit.methods.pruning.channel_budget import ChannelBudget, cuttable, fixed_counts, kept_of
 from camfit.methods.pruning.controller import Controller, Decision, Lessons, reinforce
-from camfit.methods.pruning.plan_channels import Scores, channel_plan, limit_of
+from camfit.methods.pruning.plan_channels import Scores, asked_curves, channel_plan, limit_of
 from camfit.methods.pruning.reader_weights import readers_of
 from camfit.methods.pruning.trial import Trial
 from camfit.network import Network
@@ -104,10 +104,11 @@ class LstmGuide(ChannelBudget):
         graph = Graph.of(network)
         groups = cuttable(self, network, graph)
         scores = reader_sums(network, groups)
+        curves = asked_curves(self, network, groups, scores, calibration)
         limit = _Limit(self, network, graph, groups)
         trial = Trial(network, calibration.first(self.images), self.updates)
         if not limit.open:
-            return self._plan(groups, limit.fixed, scores, Lessons()), Lessons()
+            return self._plan(groups, limit.fixed, scores, curves, Lessons()), Lessons()
 
         def accuracy(counts: Mapping[str, int]) -> float:
             return trial.accuracy(
@@ -125,10 +126,15 @@ class LstmGuide(ChannelBudget):
         lessons = reinforce(controller, reward, self.rounds, self.episodes, self.learning_rate, self.memory, generator)
         finalists = dict.fromkeys([controller.likeliest(), *lessons.best(_FINALISTS)])
         moved = [limit.met([self.fractions[choice] for choice in decision]) for decision in finalists]
-        return self._plan(groups, max(moved, key=accuracy), scores, lessons), lessons
+        return self._plan(groups, max(moved, key=accuracy), scores, curves, lessons), lessons
 
     def _plan(
-        self, groups: tuple[ChannelGroup, ...], counts: Mapping[str, int], scores: Scores, lessons: Lessons
+        self,
+        groups: tuple[ChannelGroup, ...],
+        counts: Mapping[str, int],
+        scores: Scores,
+        curves: Mapping[str, Curve],
+        lessons: Lessons,
     ) -> Plan:
         keep = {group.name: highest(scores[group.name], counts[group.name]) for group in groups}
         why = "the kernels that read them"
@@ -136,7 +142,7 @@ class LstmGuide(ChannelBudget):
             why += (
                 f", shared by an LSTM (mean reward {lessons.rounds[0]:.2f} at first, {lessons.rounds[-1]:.2f} at last)"
             )
-        return channel_plan(self.NAME, groups, keep, scores, why)
+        return channel_plan(self.NAME, groups, keep, scores, why, curves)
 
 
 class _Limit:
