@@ -277,7 +277,7 @@ def _least_squares(rows: Tensor, scale: Tensor, limit: int, fractions: Sequence[
     weights, steps_of = rows.numpy(), scale.numpy()
     parts = np.array(fractions, steps_of.dtype)
     errors = np.zeros((len(parts), len(weights)), steps_of.dtype)
-    # Some rows at a time, in place: what fits the cache is faster by far. Nearest, to even on a tie: the error is equal.
+    # Some rows at a time, in place: what fits the cache is faster by far. To even on a tie: the error is the same.
     for begin in range(0, len(weights), step := max(1, _CACHED // weights.shape[1])):
         chunk = weights[begin : begin + step]
         rounded = np.empty_like(chunk)
