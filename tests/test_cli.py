@@ -156,6 +156,32 @@ def test_apply_in_json(problem: list[str], run: Camfit, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run" / "run.json").read_text())["half"] is False
 
 
+def test_apply_takes_a_method_by_name_with_its_options(problem: list[str], run: Camfit, tmp_path: Path) -> None:
+    found = run("apply", "PR6", *problem, "--set", "ratio=0.5", "--set", "allocation=global", "--tune", "1", "--json")
+    assert found.status == 0, found.err
+    steps = json.loads((tmp_path / "run" / "report.json").read_text())["steps"]
+    assert [step["kind"] for step in steps][-2:] == ["rewrite", "train"]
+    assert "l1-filters(ratio=0.5, allocation=global)" in json.dumps(steps)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["PR6", "--set", "ratio"], "'ratio': expected NAME=VALUE"),
+        (["PR6", "--set", "ratio=half"], "l1-filters: option ratio: Expected `float`, got `str`"),
+        (["PR6", "--set", "ratios={"], "found the value '{', expected one of TOML"),
+        (["PR6", "--set", "depth=3"], "unknown option 'depth'"),
+        (["soft-targets"], "soft-targets is a loss term, expected training that it can join"),
+        (["slim"], "no method 'slim'"),
+        (["slim.toml", "--tune", "2"], "--set and --tune are for a method's name"),
+    ],
+)
+def test_wrong_methods_and_settings_are_told(problem: list[str], run: Camfit, words: list[str], told: str) -> None:
+    found = run("apply", words[0], *problem, *words[1:])
+    assert found.status == 2
+    assert told in found.err
+
+
 def test_epochs_and_rate_leave_the_rest_of_a_zoo_models_training(
     problem: list[str], run: Camfit, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ namespace {
 constexpr double kOfValue = 0.40;      // an entry of plain rows: gathers its input
 constexpr double kOfPlace = 0.24;      // an entry of chunks, places left over included
 constexpr double kOfBlock = 0.55;      // an entry of blocks
+constexpr double kOfFarBlock = 1.50;   // the same from memory: a column and eight values are 36 bytes
 constexpr double kOfCodedBlock = 0.58; // the same, whose values are looked up
 constexpr double kOfTile = 6.5;
 constexpr double kOfRest = 0.50;
@@ -22,6 +23,12 @@ constexpr uint64_t kManyValues = 1 << 20;  // bytes of values in blocks, from wh
 double cost_of_panels(uint64_t elements) {
   const uint64_t bytes = sizeof(float) * elements;
   return double(elements) * (bytes <= kNearBytes ? kOfCached : bytes <= kFarBytes ? kOfDistant : kOfMemory);
+}
+
+double cost_of_blocks(uint64_t blocks, bool coded) {
+  if (coded) return double(blocks) * kOfCodedBlock;
+  const uint64_t bytes = blocks * (sizeof(uint32_t) + kBlockRows * sizeof(float));
+  return double(blocks) * (bytes <= kFarBytes ? kOfBlock : kOfFarBlock);
 }
 
 // Code 0 is left to places without an entry, unless all 16 are in use.
@@ -125,7 +132,7 @@ bool hold_linear(const Holder& at, const SparseRows& rows, uint32_t entries, uin
   const uint64_t blocks = count_blocks(m, nullptr);
   const bool fit = entries < kCodedEntries || (entries == kCodedEntries && blocks * kBlockRows == nonzeros);
   const bool coded = codes && fit && blocks * kBlockRows * sizeof(float) > kManyValues;
-  const double by_blocks = double(blocks) * (coded ? kOfCodedBlock : kOfBlock);
+  const double by_blocks = cost_of_blocks(blocks, coded);
   const double by_values = double(nonzeros) * kOfValue;
   double least = by_blocks < by_values ? by_blocks : by_values, by_tiles = least;
   uint64_t rest = 0, chunks = 0;

@@ -75,6 +75,15 @@ void test_convolutions(camfit_isa isa) {
   }
 }
 
+// Blocks of scattered float values would take 32 MB where rows take 9: no cache holds them, and rows are twice as fast.
+[[maybe_unused]] void test_values_from_memory(camfit_isa isa) {
+  const uint32_t size = 3072;
+  NetworkBuilder net(1, 1, size);
+  net.linear(2, net.node(12, {0}, {}), size, net.sparse({size, size}, 6));
+  const Chosen c = load(net, CAMFIT_SPEED, isa, "values from memory");
+  CHECK(c.work == Work::kLinearRows, "%s: work %d", c.kernels->name, int(c.work));
+}
+
 }  // namespace
 
 int main() {
@@ -84,6 +93,7 @@ int main() {
     test_convolutions(CAMFIT_ISA_AVX2);
     test_linear(CAMFIT_ISA_AVX2, 512, 14, 3);
     test_linear(CAMFIT_ISA_AVX2, 1024, 11, 2);
+    test_values_from_memory(CAMFIT_ISA_AVX2);
   }
   if (avx512_kernels()) {
     test_convolutions(CAMFIT_ISA_AVX512);

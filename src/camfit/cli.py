@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -41,6 +41,7 @@ from camfit.engine import Engine
 from camfit.errors import BudgetError, CamfitError, DataError, ExportError, RecipeError, VideoError
 from camfit.fit import Result
 from camfit.measure import measure
+from camfit.options import parse_settings
 from camfit.tasks import classification
 from camfit.train import Train
 from camfit.video import watch
@@ -113,7 +114,9 @@ def fit(
 
 @app.command()
 def apply(
-    recipe: Annotated[Path, typer.Argument(help="A recipe (TOML)", metavar="RECIPE.toml")],
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe (TOML), or a method by name or row, such as PR6", metavar="RECIPE")
+    ],
     model: ModelArgument,
     data: DataOption,
     out_dir: OutOption = Path("runs/apply"),
@@ -125,14 +128,24 @@ def apply(
     image_size: ImageSizeOption = None,
     epochs: EpochsOption = None,
     learning_rate: RateOption = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="An option of the method, the value as in TOML; repeatable", metavar="NAME=VALUE"),
+    ] = None,
+    tune: Annotated[
+        int, typer.Option("--tune", help="Epochs of fine-tuning behind the method, at rate 0.01", min=0, metavar="N")
+    ] = 0,
     exact: Annotated[bool, typer.Option("--exact", help="Store biases and codebooks as float32, not binary16")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a recipe on a model, pack the outcome and measure it.
+    """Run a recipe, or one method, on a model, pack the outcome and measure it.
 
-    An untrained model is trained first. `camfit methods` lists what a recipe can name.
+    An untrained model is trained first. `camfit methods` lists what a recipe can name, `camfit methods PR6` the options
+    of one.
+
+    Example: camfit apply l1-filters zoo:lenet5 --data mnist-5k --set macs=0.5 --tune 2
     """
-    chosen = camfit.Recipe.read(recipe)
+    chosen = _recipe(recipe, settings or (), tune)
     dataset = _dataset(data, seed, mean, std, image_size)
     training = _training(model, dataset, epochs, learning_rate)
     with _resumable():
@@ -354,6 +367,15 @@ def _resumable() -> Iterator[None]:
 
 def _command() -> str:
     return shlex.join(["camfit", *sys.argv[1:]])
+
+
+def _recipe(text: str, settings: Sequence[str], tune: int) -> camfit.Recipe:
+    """The recipe in a file, or one method with the options of ``--set`` and ``--tune``."""
+    if text.endswith(".toml") or Path(text).exists():
+        if settings or tune:
+            raise RecipeError(f"{text} is a recipe with steps of its own; --set and --tune are for a method's name")
+        return camfit.Recipe.read(text)
+    return camfit.Recipe.of(text, parse_settings(settings), camfit.Train(tune) if tune else None)
 
 
 def _dataset(data: str, seed: int, mean: str | None, std: str | None, image_size: str | None) -> Dataset:

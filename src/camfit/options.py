@@ -1,10 +1,15 @@
-"""A method's options as its dataclass and docstrings tell them: what ``camfit methods NAME`` prints."""
+"""A method's options as its dataclass and docstrings tell them, and as a command line gives them."""
 
 from __future__ import annotations
 
 import inspect
 import re
+import tomllib
+from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from typing import Any
+
+from camfit.errors import RecipeError
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,30 @@ def options(kind: type) -> list[Option]:
             default = "required" if option.default_factory is MISSING else option.default_factory()
         described.append(Option(option.name, str(option.type), str(default), told.get(option.name, "")))
     return described
+
+
+def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
+    """Options from ``NAME=VALUE``: the value as in TOML, or a bare word.
+
+    >>> parse_settings(["macs=0.5", "criterion=taylor", "ratios={conv1 = 0.2}"])
+    {'macs': 0.5, 'criterion': 'taylor', 'ratios': {'conv1': 0.2}}
+
+    Raises:
+        RecipeError: no ``=``, a name given twice, or a value that is neither.
+    """
+    found: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, text = (part.strip() for part in setting.partition("="))
+        if not equals or not re.fullmatch(r"\w+", name) or name in found:
+            raise RecipeError(f"--set {setting!r}: expected NAME=VALUE, each name once")
+        word = re.fullmatch(r"[A-Za-z][\w-]*", text) and text not in ("true", "false", "inf", "nan")
+        try:
+            found[name] = text if word else tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError as error:
+            raise RecipeError(
+                f"--set {setting!r}: found the value {text!r}, expected one of TOML such as 0.5, true, [1, 2] or a word"
+            ) from error
+    return found
 
 
 def _attributes(kind: type) -> dict[str, str]:

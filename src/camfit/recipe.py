@@ -156,6 +156,21 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise RecipeError(f"{path}: cannot be read as a recipe: {error}") from error
         return cls.parse(text, str(path))
 
+    @classmethod
+    def of(cls, method: str, options: dict[str, Any] | None = None, training: Train | None = None) -> Recipe:
+        """One method, then training; a loss term joins that training.
+
+        Raises:
+            RecipeError: no such method or option, a value that it does not take, or a loss term without training.
+        """
+        entry = find(method)
+        steps = () if training is None else (training,)
+        if issubclass(entry.options, Term):
+            if training is None:
+                raise RecipeError(f"{entry.name} is a loss term, expected training that it can join")
+            return cls(entry.name, steps).joined_by(entry.name, options).check()
+        return cls(entry.name, (Rewrite(entry.name, dict(options or {})), *steps)).check()
+
     def to_toml(self) -> str:
         """The recipe as TOML text that :meth:`parse` reads back."""
         return tomli_w.dumps(msgspec.to_builtins(self))

@@ -16,6 +16,10 @@ from camfit.bench import calibration, codec, engine, engine_page, figures, fit, 
 from camfit.bench.claims import claims_page
 from camfit.bench.claims import run as claims
 from camfit.bench.claims.rows import CLAIMS
+from camfit.bench.pruning import measure as pruning
+from camfit.bench.pruning import pruning_page
+from camfit.bench.pruning.cells import NETWORKS
+from camfit.bench.pruning.fully_connected import fully_connected
 from camfit.engine import Isa
 from camfit.errors import CamfitError
 from camfit.storage import load_network, write_atomically, write_json
@@ -167,6 +171,39 @@ def claims_command(
         write_json(write / "claims.json", msgspec.to_builtins(report))
         write_atomically(write / "claims.md", claims_page.page(report, wanted).encode())
     _show(msgspec.to_builtins(report), claims_page.page(report, wanted), as_json)
+
+
+@app.command(name="pruning")
+def pruning_command(
+    networks: Annotated[
+        list[str] | None, typer.Argument(help=f"Of {', '.join(NETWORKS)}; all by default", metavar="[NETWORK]...")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of training, calibration images and draws", metavar="N")] = 0,
+    out: Annotated[
+        Path, typer.Option("--out", help="Where bases and finished rows are kept; those are used", metavar="RUNS")
+    ] = Path("runs"),
+    finished: Annotated[
+        bool, typer.Option("--finished", help="Measure no new rows; time those that are there and make the page")
+    ] = False,
+    layers: Annotated[
+        bool, typer.Option("--layers/--no-layers", help="AlexNet's and VGG-16's fully connected layers too; 3 GB")
+    ] = True,
+    write: WriteOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Prune four networks by every method at three levels: accuracy before and after fine-tuning, bytes, milliseconds.
+
+    Needs Fashion-MNIST. Hours, where nothing is finished yet: some minutes to train each network, and about a minute a
+    row for the larger two. A kill loses only the row under way.
+
+    Example: camfit bench pruning lenet-5 --no-layers
+    """
+    report = pruning.run(networks or NETWORKS, seed, out, _command(), terminal.progress, finished)
+    fig4 = fully_connected(terminal.progress) if layers else []
+    if write is not None:
+        pruning_page.save(report, fig4, write)
+    page = pruning_page.page(report, fig4)
+    _show({**msgspec.to_builtins(report), "layers": msgspec.to_builtins(fig4)}, page, as_json)
 
 
 @app.command(name="codec")
