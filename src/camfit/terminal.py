@@ -20,6 +20,7 @@ from camfit.engine import Engine
 from camfit.export import Exported
 from camfit.fit import Limit, Result
 from camfit.measure import Measurement
+from camfit.measured_claims import measured_claims
 from camfit.method import Entry
 from camfit.options import options as of_method
 from camfit.options import summary
@@ -209,7 +210,14 @@ def entry_json(entry: Entry, *, options: bool = False) -> dict[str, Any]:
         "paper": entry.paper,
         "module": entry.options.__module__,
     }
-    return {**described, "options": [vars(option) for option in of_method(entry.options)]} if options else described
+    if not options:
+        return described
+    claim = measured_claims().get(entry.row)
+    return {
+        **described,
+        "options": [vars(option) for option in of_method(entry.options)],
+        "claim": None if claim is None else msgspec.to_builtins(claim),
+    }
 
 
 def show_entries(entries: Sequence[Entry]) -> None:
@@ -221,9 +229,11 @@ def show_entries(entries: Sequence[Entry]) -> None:
 
 
 def show_entry(entry: Entry) -> None:
-    """One method: its paper, what it does, its options."""
+    """One method: its paper, what it does, what came of its claim, its options."""
     line(Text.assemble((entry.name, "bold"), f" ({entry.row}, {entry.family})\n{entry.paper}\n"))
     line(summary(entry.options) + "\n")
+    if claim := measured_claims().get(entry.row):
+        line(Text.assemble(("Measured: ", "bold"), f"{claim}\n"))
     table = _table("option", "type", "default", "what")
     for option in of_method(entry.options):
         table.add_row(option.name, option.type, option.default, option.what)

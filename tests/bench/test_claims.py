@@ -9,10 +9,12 @@ import pytest
 
 from camfit.bench.claims import second_order, structured, winning_ticket
 from camfit.bench.claims.claim import Claim, ClaimError, Measure, Progress, chosen
-from camfit.bench.claims.claims_page import page
+from camfit.bench.claims.claims_page import page, summary
 from camfit.bench.claims.pieces import piece_path
 from camfit.bench.claims.rows import CLAIMS
 from camfit.bench.claims.run import measure
+from camfit.measured_claims import measured_claims, publish
+from camfit.storage import read_json
 from camfit.train import quiet
 
 
@@ -152,3 +154,28 @@ def test_chance_must_be_beaten_before_and_after_and_time_must_fall() -> None:
     assert not judged("PR6", figures, figures | {"time": 1.0})
     # In the mean over the seeds: one seed behind may be made up for by another.
     assert judged("PR6", figures | {"random, after": 95.5}, figures | {"random, after": 93.0})
+
+
+def test_published_claims_replace_their_rows_alone(tmp_path: Path) -> None:
+    claims = [fake([], "X1"), fake([], "X2")]
+    first = measure((), 1, tmp_path / "one", False, "bench claims", quiet, claims)
+    path = tmp_path / "measured.json"
+    publish(summary(first, claims), path)
+    second = measure(("X2",), 2, tmp_path / "two", False, "bench claims", quiet, claims[1:])
+    publish(summary(second, claims[1:]), path)
+    found = measured_claims(path)
+    assert {row: (claim.seeds, claim.figures) for row, claim in found.items()} == {
+        "X1": (1, {"gain": 2.0}), "X2": (2, {"gain": 2.5}),
+    }  # fmt: skip
+    assert str(found["X2"]).startswith("Gain is above one. Holds (mean of 2 seeds, ")
+    assert measured_claims(tmp_path / "none.json") == {}
+
+
+def test_the_packages_claims_are_those_of_the_results() -> None:
+    """What ``camfit methods`` shows and what docs/results/claims.json holds were measured together."""
+    results = Path(__file__).parents[2] / "docs" / "results" / "claims.json"
+    held = read_json(results)["figures"] if results.exists() else {}
+    for row, claim in measured_claims().items():
+        assert row in held, f"{row} is published, but not in {results}"
+        for name, value in claim.figures.items():
+            assert value == pytest.approx(sum(figures[name] for figures in held[row]) / len(held[row]))

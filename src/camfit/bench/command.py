@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args
 import msgspec
 import typer
 
-from camfit import terminal
+from camfit import measured_claims, terminal
 from camfit.arguments import JsonOption
 from camfit.bench import calibration, codec, engine, engine_page, figures, fit, photographs
 from camfit.bench.claims import claims_page
@@ -154,6 +154,9 @@ def claims_command(
         Path, typer.Option("--out", help="Where finished pieces are kept; those are used", metavar="RUNS")
     ] = Path("runs/claims"),
     again: Annotated[bool, typer.Option("--again", help="Measure anew what is finished")] = False,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Put the verdicts into the package, for camfit methods NAME")
+    ] = False,
     write: WriteOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -170,6 +173,8 @@ def claims_command(
         write.mkdir(parents=True, exist_ok=True)
         write_json(write / "claims.json", msgspec.to_builtins(report))
         write_atomically(write / "claims.md", claims_page.page(report, wanted).encode())
+    if publish:
+        measured_claims.publish(claims_page.summary(report, wanted))
     _show(msgspec.to_builtins(report), claims_page.page(report, wanted), as_json)
 
 

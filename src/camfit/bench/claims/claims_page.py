@@ -10,6 +10,7 @@ import msgspec
 from camfit.bench.claims.claim import Claim, Figures
 from camfit.bench.machine import Machine
 from camfit.bench.page import table
+from camfit.measured_claims import MeasuredClaim
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -55,6 +56,17 @@ def page(report: Report, claims: Sequence[Claim]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def summary(report: Report, claims: Sequence[Claim]) -> dict[str, MeasuredClaim]:
+    """By row, what ``camfit methods`` shows of it; rows without a finished seed are left out."""
+    found: dict[str, MeasuredClaim] = {}
+    for claim in claims:
+        if measured := report.figures[claim.row]:
+            means = {name: mean(figures[name] for figures in measured) for name in measured[0]}
+            verdict = claim.verdict(measured, report.seeds)
+            found[claim.row] = MeasuredClaim(claim.statement, claim.setting, verdict, len(measured), report.date, means)
+    return found
 
 
 def section(claim: Claim, measured: Sequence[Figures], seeds: int) -> Iterator[str]:
