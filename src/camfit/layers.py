@@ -101,8 +101,9 @@ class _FakeQuantize(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, steps: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
         q = steps + zero_point
-        ctx.save_for_backward((q >= 0) & (q <= 255))
-        return scale * (q.clamp(0, 255) - zero_point)
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward((q >= 0) & (q <= 255))
+        return q.clamp_(0, 255).sub_(zero_point).mul_(scale)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
@@ -140,7 +141,7 @@ class Quantize(nn.Module):
 
     def _steps(self, x: Tensor, scale: Tensor) -> Tensor:
         """Whole steps nearest to x."""
-        return torch.floor(x * (1 / scale) + 0.5)
+        return (x * (1 / scale)).add_(0.5).floor_()
 
     def extra_repr(self) -> str:
         return f"scale={float(self.scale):g}, zero_point={int(self.zero_point)}"

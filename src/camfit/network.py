@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from itertools import accumulate
 
 import msgspec
 import torch
@@ -53,11 +54,12 @@ class Network(nn.Module):
                     f"its layer must exist and its name must be new; found unknown inputs {missing}"
                 )
             known.add(node.name)
-        paths = tuple(dict.fromkeys(node.layer for node in nodes))
+        paths = dict.fromkeys(node.layer for node in nodes)
         for path in paths:
-            inside = next((other for other in paths if other.startswith(f"{path}.")), None)
-            if inside is not None:
-                raise ModelError(f"layer {inside!r} lies inside layer {path!r}; camfit expects layers side by side")
+            *parents, _ = accumulate(path.split("."), "{}.{}".format)
+            outside = next((parent for parent in parents if parent in paths), None)
+            if outside is not None:
+                raise ModelError(f"layer {path!r} lies inside layer {outside!r}; camfit expects layers side by side")
             self._place(path, layers[path])
 
     def _place(self, path: str, layer: nn.Module) -> None:

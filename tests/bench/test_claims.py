@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from camfit.bench.claims import second_order, structured, winning_ticket
-from camfit.bench.claims.claim import Claim, ClaimError, Progress, chosen
+from camfit.bench.claims.claim import Claim, ClaimError, Measure, Progress, chosen
 from camfit.bench.claims.claims_page import page, summary
 from camfit.bench.claims.pieces import piece_path
 from camfit.bench.claims.rows import CLAIMS
@@ -35,6 +35,8 @@ def test_a_verdict_waits_for_every_seed() -> None:
     assert claim.verdict([{"gain": 2.0}], 2) == "not reached"
     assert claim.verdict([{"gain": 2.0}, {"gain": 3.0}], 2) == "holds"
     assert claim.verdict([{"gain": 2.0}, {"gain": 1.0}], 2) == "does not hold"
+    open_ = Claim("X1", "", "", fake([]).measure, lambda all_: None)
+    assert open_.verdict([{"gain": 2.0}], 1) == "not reached", "figures that leave it open"
     with pytest.raises(ClaimError, match="X1: found 0 seeds"):
         claim.verdict([], 0)
 
@@ -47,6 +49,31 @@ def test_a_killed_run_keeps_finished_seeds(tmp_path: Path) -> None:
     report = measure((), 2, tmp_path, False, "bench claims", quiet, [fake(calls)])
     assert report.figures == {"X1": [{"gain": 2.0}, {"gain": 3.0}]}
     assert calls == [0, 1]
+
+
+def test_a_killed_run_keeps_finished_parts(tmp_path: Path) -> None:
+    calls: list[str] = []
+
+    def part(name: str, dies: bool) -> Measure:
+        def gain(seed: int, folder: Path, progress: Progress) -> dict[str, float]:
+            if dies:
+                raise KeyboardInterrupt
+            calls.append(f"{name}, {folder.name}")
+            return {"gain": 2.0}
+
+        return gain
+
+    for dies in (True, False):
+        parts = {"one": part("one", False), "two": part("two", dies)}
+        claim = Claim("X1", "Gain is above one.", "Nothing.", parts, lambda all_: True)
+        if dies:
+            with pytest.raises(KeyboardInterrupt):
+                measure((), 1, tmp_path, False, "bench claims", quiet, [claim])
+    report = measure((), 1, tmp_path, False, "bench claims", quiet, [claim])
+    assert report.figures == {"X1": [{"one: gain": 2.0, "two: gain": 2.0}]}
+    assert calls == ["one, one", "two, two"]
+    measure((), 1, tmp_path, True, "bench claims", quiet, [claim])
+    assert len(calls) == 4, "measured anew when asked to"
 
 
 def test_figures_of_another_setting_are_measured_anew(tmp_path: Path) -> None:

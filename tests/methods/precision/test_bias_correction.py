@@ -21,7 +21,8 @@ def test_the_mean_error_goes_into_the_bias() -> None:
     exact.layer("fc").bias = nn.Parameter(torch.tensor([10.0]))
     rounded = exact.clone()
     attach(rounded.layer("fc"), Integer(torch.ones(1)), weight_of(exact.layer("fc")).detach())
-    found = corrected(exact, rounded, ("fc",), torch.tensor([[1.0, 1.0], [3.0, 5.0]]))
+    x = torch.tensor([[1.0, 1.0], [3.0, 5.0]])
+    found = corrected(rounded, {"fc": exact(x).detach().mean(0)}, x)
     assert float(found.biases["fc"]) == pytest.approx(10 + 1.7)
 
 
@@ -56,4 +57,5 @@ def test_values_that_become_bytes_are_taken_into_account() -> None:
     exact = chain((1,), fc=linear([[2.0]]))
     exact.layer("fc").bias = nn.Parameter(torch.zeros(1))
     rounded = chain((1,), bytes=Quantize(1.0), fc=exact.clone().layer("fc"))
-    assert float(corrected(exact, rounded, ("fc",), torch.tensor([[0.3]])).biases["fc"]) == pytest.approx(0.6)
+    found = corrected(rounded, {"fc": torch.tensor([0.6])}, torch.tensor([[0.3]]))
+    assert float(found.biases["fc"]) == pytest.approx(0.6)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from camfit.methods.precision.calibration import (
     BINS,
@@ -17,13 +17,8 @@ from camfit.methods.precision.calibration import (
     Steps,
     clipped,
     divergence,
-    observe,
     steps,
-    walk,
 )
-from camfit.network import INPUT
-from methods.chain import chain
-from networks import inputs, random_network
 
 
 def seen(*parts: Tensor) -> Histogram:
@@ -176,27 +171,3 @@ def test_every_rule_stays_inside_the_ends_and_takes_constants(rule: Rule) -> Non
     for values in (torch.zeros(5), torch.full((5,), 3.0), torch.full((5,), -3.0), torch.tensor([1e-3])):
         low, high = clipped(seen(values), rule, "affine", 99.9)
         assert float(values.min()) <= low <= high <= float(values.max())
-
-
-# -- running ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_walking_is_running_and_lets_no_value_live_too_short(seed: int) -> None:
-    network = random_network(seed)
-    x = inputs(network, seed)
-    found: dict[str, Tensor] = {}
-    with torch.no_grad():
-        walk(network, x, lambda name, value: found.update({name: value}))
-        expected = network.values(x)
-    assert list(found) == list(expected)
-    for name, value in expected.items():
-        torch.testing.assert_close(found[name], value)
-
-
-def test_all_images_are_observed() -> None:
-    network = chain((2,), relu=nn.ReLU())
-    x = torch.linspace(-1, 2, 400).reshape(200, 2)
-    found = observe(network, x, frozenset({INPUT, "relu"}))
-    assert (found[INPUT].low, found[INPUT].high, found["relu"].low) == (-1, 2, 0)
-    assert found["relu"].zeros == int((x <= 0).sum()) and found[INPUT].counts.sum() + found[INPUT].zeros == 400

@@ -12,6 +12,7 @@ from camfit.errors import CamfitError
 Verdict = Literal["holds", "does not hold", "not reached"]
 Figures = Mapping[str, float]
 Progress = Callable[[str], None]
+Measure = Callable[[int, Path, Progress], Figures]
 
 
 class ClaimError(CamfitError):
@@ -26,15 +27,17 @@ class Claim:
         row: the catalogue's ID, such as ``NP4``.
         statement: what is claimed, in one sentence.
         setting: network, data, training and what the figures are, for the reader.
-        measure: named figures of one seed; the folder is its own, for what a kill should not lose.
-        judge: whether the claim holds, from the figures of all seeds.
+        measure: named figures of one seed; the folder is its own, for what a kill should not lose. Where a seed takes
+            long, one for each of its parts by name: parts are kept by themselves, and their figures are called
+            "part: figure".
+        judge: whether the claim holds, from the figures of all seeds; None where they leave it open.
     """
 
     row: str
     statement: str
     setting: str
-    measure: Callable[[int, Path, Progress], Figures]
-    judge: Callable[[Sequence[Figures]], bool]
+    measure: Measure | Mapping[str, Measure]
+    judge: Callable[[Sequence[Figures]], bool | None]
 
     def verdict(self, measured: Sequence[Figures], seeds: int) -> Verdict:
         """``not reached`` until every one of ``seeds`` seeds is measured; a part of them decides nothing."""
@@ -42,7 +45,8 @@ class Claim:
             raise ClaimError(f"{self.row}: found {seeds} seeds, expected at least 1")
         if len(measured) < seeds:
             return "not reached"
-        return "holds" if self.judge(measured) else "does not hold"
+        found = self.judge(measured)
+        return "not reached" if found is None else "holds" if found else "does not hold"
 
 
 def chosen(claims: Iterable[Claim], rows: Sequence[str]) -> list[Claim]:

@@ -1,8 +1,7 @@
-/* All outputs of a packed network, for its bits to be compared:   outputs FILE.camfit IMAGES plain|auto
+/* All outputs of a packed network, for its bits to be compared:   outputs FILE.camfit IMAGES
  * IMAGES holds raw bytes of one image after the other. Writes float32 to the standard output. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "camfit.h"
 
@@ -24,14 +23,13 @@ static unsigned char* read_file(const char* path, size_t* size) {
 }
 
 int main(int argc, char** argv) {
-  if (argc != 4) return 2;
+  if (argc != 3) return 2;
   size_t size, images_size;
   unsigned char* file = read_file(argv[1], &size);
   unsigned char* images = read_file(argv[2], &images_size);
-  camfit_options options = {1, CAMFIT_SPEED, strcmp(argv[3], "plain") == 0 ? CAMFIT_ISA_PLAIN : CAMFIT_ISA_AUTO};
   camfit_engine* engine;
   char why[CAMFIT_ERROR_BYTES];
-  if (camfit_load(file, size, &options, &engine, why) != CAMFIT_OK) {
+  if (camfit_load(file, size, NULL, &engine, why) != CAMFIT_OK) {
     fprintf(stderr, "%s: %s\n", argv[1], why);
     return 1;
   }

@@ -1,10 +1,11 @@
-"""Finished (claim, seed) pieces, one JSON file each: a kill loses only the piece under way."""
+"""Finished pieces, (claim, seed) or (claim, seed, part), one JSON file each: a kill loses only the piece under way."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from camfit.bench.claims.claim import Claim, ClaimError, Figures, Progress
+from camfit.bench.claims.claim import Claim, ClaimError, Figures, Measure, Progress
 from camfit.storage import read_json, write_json
 
 
@@ -24,12 +25,27 @@ def piece(claim: Claim, seed: int, runs: Path, key: str, progress: Progress, aga
         ClaimError: the kept file is no piece.
     """
     path = piece_path(runs, claim.row, seed)
+    if not isinstance(claim.measure, Mapping):
+        return _measured(claim.measure, path, seed, key, progress, again)
+    if not again and (kept := kept_piece(path, key)) is not None:
+        return kept
+    figures = {}
+    for part, measure in claim.measure.items():
+        progress(f"{claim.row}, seed {seed}: {part}")
+        found = _measured(measure, path.with_suffix("") / f"{part}.json", seed, key, progress, again)
+        figures |= {f"{part}: {name}": value for name, value in found.items()}
+    write_json(path, {"figures": figures, "key": key})
+    return figures
+
+
+def _measured(measure: Measure, path: Path, seed: int, key: str, progress: Progress, again: bool) -> Figures:
+    """The figures kept at ``path``, or measured now and kept there."""
     if not again and (kept := kept_piece(path, key)) is not None:
         return kept
     path.parent.mkdir(parents=True, exist_ok=True)
-    measured = claim.measure(seed, path.with_suffix(""), progress)
-    write_json(path, {"figures": dict(measured), "key": key})
-    return measured
+    found = measure(seed, path.with_suffix(""), progress)
+    write_json(path, {"figures": dict(found), "key": key})
+    return found
 
 
 def kept_piece(path: Path, key: str) -> Figures | None:

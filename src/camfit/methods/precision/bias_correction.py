@@ -4,15 +4,15 @@ are rounded for their output's error on the way (see :mod:`camfit.methods.precis
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from camfit.forms import Integer, form_of, stored_of
-from camfit.layers import Quantize
-from camfit.methods.precision.calibration import batches, laid_out
 from camfit.methods.precision.folding import Weighted
+from camfit.methods.precision.observe import channel_means
 from camfit.methods.precision.rounding import by_output
 from camfit.network import INPUT, Network
 
@@ -26,53 +26,45 @@ class Corrections:
 
 
 @torch.no_grad()
-def corrected(
-    original: Network, quantized: Network, paths: tuple[str, ...], inputs: Tensor, fan_in: int = 0
-) -> Corrections:
-    """New biases of ``quantized``: each output channel's mean is then that of ``original``.
+def corrected(network: Network, means: Mapping[str, Tensor], inputs: Tensor, fan_in: int = 0) -> Corrections:
+    """New biases, with which each output channel has the mean that it has in float.
 
-    Both run side by side over one batch of the inputs; a layer is corrected before the next one sees its values.
+    A layer is corrected before the next one sees its values.
 
     Args:
-        original: the network in float.
-        quantized: the same layers, weights and values rounded; its layers named here have a bias and are called once.
-        paths: layers to correct.
+        network: weights and values rounded. Where weights are rounded anew, it changes.
+        means: of the channels of values [C] on the inputs in float, by name. Their layers are corrected: they have a
+            bias and are called once.
+        inputs: one batch.
         fan_in: layers whose outputs read at most so many inputs get other weights too, unless some are pruned.
     """
-    original, _ = laid_out(original, inputs[:1])
-    quantized, inputs = laid_out(quantized, inputs)
-    x = next(batches(quantized, inputs, 1 << 24))
-    last = {name: number for number, node in enumerate(quantized.nodes) for name in node.inputs}
-    exact, rounded = {INPUT: x}, {INPUT: x}
+    last = {name: number for number, node in enumerate(network.nodes) for name in node.inputs}
+    values = {INPUT: inputs}
     found = Corrections()
-    for number, node in enumerate(quantized.nodes):
-        layer = quantized.get_submodule(node.layer)
-        if isinstance(layer, Quantize):
-            exact[node.name] = exact[node.inputs[0]]
-        else:
-            exact[node.name] = original.get_submodule(node.layer)(*(exact[name] for name in node.inputs))
-        if node.layer in paths:
-            _round_anew(original, quantized, node.layer, rounded[node.inputs[0]], fan_in, found)
-        value = layer(*(rounded[name] for name in node.inputs))
-        if node.layer in paths:
+    for number, node in enumerate(network.nodes):
+        layer = network.get_submodule(node.layer)
+        if node.name in means:
+            _round_anew(network, node.layer, values[node.inputs[0]], fan_in, found)
+        value = layer(*(values[name] for name in node.inputs))
+        if node.name in means:
             assert isinstance(layer, Weighted) and layer.bias is not None
-            error = (value - exact[node.name]).double().transpose(0, 1).flatten(1).mean(1).to(value.dtype)
+            error = channel_means(value) - means[node.name]
             found.biases[node.layer] = layer.bias.detach() - error
-            value = value - error.reshape(1, -1, *[1] * (value.dim() - 2))
-        rounded[node.name] = value
+            value -= error.reshape(1, -1, *[1] * (value.dim() - 2))
+        values[node.name] = value
         for name in {*node.inputs}:
             if last[name] == number:
-                del exact[name], rounded[name]
+                del values[name]
     return found
 
 
-def _round_anew(original: Network, quantized: Network, path: str, x: Tensor, fan_in: int, found: Corrections) -> None:
-    """Replaces the layer's weight in ``quantized``, and in what was found, where it reads few inputs."""
-    layer, source = quantized.layer(path), original.layer(path)
+def _round_anew(network: Network, path: str, x: Tensor, fan_in: int, found: Corrections) -> None:
+    """Replaces the layer's weight, and notes it in what was found, where it reads few inputs."""
+    layer = network.layer(path)
     form = form_of(layer)
     if not isinstance(form, Integer) or form.mask is not None or stored_of(layer)[0].numel() > fan_in:
         return
-    assert isinstance(source, Weighted)
-    weight = by_output(source, stored_of(source), form.scale, form.limit, x)
+    assert isinstance(layer, Weighted)
+    weight = by_output(layer, stored_of(layer), form.scale, form.limit, x)
     stored_of(layer).copy_(weight)
     found.weights[path] = weight

@@ -1,13 +1,12 @@
-"""Ranges of values from calibration images, and the steps that bytes take in them.
+"""Ranges of values that were seen, and the steps that bytes take in them.
 
-Ranges are taken in one pass: the exact least and largest value, and a histogram of up to :data:`SAMPLE` values a batch.
+One look is enough: the exact least and largest value, and a histogram of up to :data:`SAMPLE` values a batch.
 Percentile, squared error and entropy (Migacz, 8-bit inference with TensorRT, GTC 2017) are computed from the histogram.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,8 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-
-from camfit.network import INPUT, Network, order_memory
 
 Rule = Literal["min-max", "percentile", "mse", "entropy"]
 Scheme = Literal["affine", "symmetric"]
@@ -205,56 +202,3 @@ def divergence(magnitudes: Array, kept: int, levels: int) -> float:
     inside = p > 0
     # Where only clipped values lie, Q is empty; a small chance keeps the sum finite and large.
     return float((p[inside] * np.log(p[inside] / np.maximum(q[inside], 1e-9))).sum())
-
-
-# -- running a network ------------------------------------------------------------------------------------------
-
-
-def walk(network: Network, x: Tensor, visit: Callable[[str, Tensor], Tensor | None]) -> None:
-    """Runs the network on x, value by value; a value is let go when its last reader has read it.
-
-    Args:
-        visit: called with each value's name and tensor, the input included; what it returns, if not None, takes the
-            value's place.
-    """
-    last = {name: number for number, node in enumerate(network.nodes) for name in node.inputs}
-    values = {INPUT: x}
-
-    def keep(name: str, value: Tensor) -> None:
-        changed = visit(name, value)
-        values[name] = value if changed is None else changed
-
-    keep(INPUT, x)
-    for number, node in enumerate(network.nodes):
-        keep(node.name, network.get_submodule(node.layer)(*(values[name] for name in node.inputs)))
-        for name in {*node.inputs}:
-            if last[name] == number:
-                del values[name]
-
-
-def laid_out(network: Network, inputs: Tensor) -> tuple[Network, Tensor]:
-    """A copy of the network, and the inputs, in the order in memory in which torch's convolutions are fast."""
-    copy = network.clone()
-    order_memory(copy, torch.channels_last)
-    return copy, inputs.contiguous(memory_format=torch.channels_last) if inputs.dim() == 4 else inputs
-
-
-def batches(network: Network, inputs: Tensor, limit: int) -> Iterator[Tensor]:
-    """The inputs in batches whose largest value has at most ``limit`` numbers (or one image)."""
-    largest = max(math.prod(shape) for shape in network.shapes().values())
-    yield from inputs.split(max(1, min(64, limit // largest)))
-
-
-@torch.no_grad()
-def observe(network: Network, inputs: Tensor, names: frozenset[str]) -> dict[str, Histogram]:
-    """Histograms of the named values over the inputs."""
-    found = {name: Histogram() for name in names}
-
-    def visit(name: str, value: Tensor) -> None:
-        if name in found:
-            found[name].see(value)
-
-    network, inputs = laid_out(network, inputs)
-    for batch in batches(network, inputs, 1 << 23):
-        walk(network, batch, visit)
-    return found

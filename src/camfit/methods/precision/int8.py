@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,13 +21,14 @@ from camfit.forms import Integer, Masked, form_of, stored_of, weight_of
 from camfit.layers import BinaryConv2d, BinaryLinear, Quantize, QuantizeMean
 from camfit.method import Calibration, Entry
 from camfit.methods.precision.bias_correction import corrected
-from camfit.methods.precision.calibration import Histogram, Rule, Scheme, Steps, clipped, observe, power_of_two, steps
+from camfit.methods.precision.calibration import Histogram, Rule, Scheme, Steps, clipped, power_of_two, steps
 from camfit.methods.precision.equalise import equalised
 from camfit.methods.precision.folding import Weighted, foldable, folded, rebuilt, replacements
+from camfit.methods.precision.observe import Observed, observe
 from camfit.methods.precision.placement import Placement
 from camfit.methods.precision.value_equalisation import value_equalised
 from camfit.methods.selection import weighted_layers
-from camfit.network import INPUT, Network
+from camfit.network import INPUT, Network, order_memory
 from camfit.plan import Append, Constrain, Edit, Plan, SetValues
 from camfit.surgery import apply
 
@@ -117,8 +119,13 @@ class Int8:
         work = network.clone().eval()
         float_edits = self._float_edits(work, paths, inputs, method)
         exact = apply(work, Plan(method, float_edits))
+        order_memory(exact, torch.channels_last)
         placement = Placement(exact, paths)
-        bytes_of = self._steps(exact, placement, inputs, method)
+        once = tuple(exact.calls(path)[0].name for path in paths if len(exact.calls(path)) == 1)
+        seen = observe(
+            exact, inputs, {name for group in placement.groups for name in group}, once if self.bias_correction else ()
+        )
+        bytes_of = self._steps(exact, placement, seen, method)
         edits = [*float_edits]
         notes: dict[str, dict[str, float | int | str]] = {}
         scales: dict[str, Tensor] = {}
@@ -134,9 +141,8 @@ class Int8:
             taken.add(new)
             edits.append(Append(name, new, _layer(exact, name, found, placement, bytes_of)))
         if self.bias_correction:
-            once = tuple(path for path in paths if len(exact.calls(path)) == 1)
-            rounded = apply(work, Plan(method, tuple(edits)))
-            corrections = corrected(exact, rounded, once, inputs, self.output_rounding)
+            rounded = apply(exact, Plan(method, tuple(edits[len(float_edits) :])))
+            corrections = corrected(rounded, seen.means, seen.images, self.output_rounding)
             biases = corrections.biases
             for number, edit in enumerate(edits):
                 if isinstance(edit, Constrain) and edit.layer in corrections.weights:
@@ -198,19 +204,17 @@ class Int8:
                 layers[path] = rebuilt(layer, stored_of(layer), torch.zeros(weight_of(layer).shape[0]))
         return replacements(network, layers, norms)
 
-    def _steps(self, network: Network, placement: Placement, inputs: Tensor, method: str) -> dict[str, Steps]:
+    def _steps(self, network: Network, placement: Placement, seen: Observed, method: str) -> dict[str, Steps]:
         """The bytes of every value behind which bytes are made."""
-        names = frozenset(name for group in placement.groups for name in group)
-        seen = observe(network, inputs, names)
         found: dict[str, Steps] = {}
         for group in placement.groups:
             joined = Histogram()
             for name in group:
-                if not seen[name].finite:
+                if not seen.histograms[name].finite:
                     raise PlanError(
                         f"{method}: the value {name!r} is not finite on the calibration images, or has none"
                     )
-                joined.merge(seen[name])
+                joined.merge(seen.histograms[name])
             ends = clipped(joined, self.calibration, self.activations, self.percentile)
             common = steps(*ends, self.activations, self.powers_of_two)
             found |= dict.fromkeys(group, common)
@@ -270,16 +274,22 @@ def _layer(network: Network, name: str, found: Steps, placement: Placement, byte
 
 def _least_squares(rows: Tensor, scale: Tensor, limit: int, fractions: Sequence[float]) -> Tensor:
     """Of these fractions of each row's ``scale``, the one of least squared error."""
-    parts = torch.tensor(fractions, dtype=scale.dtype)
-    errors = scale.new_zeros(len(parts), len(rows))
-    for number, part in enumerate(parts):
-        candidates = (scale * part).clamp_min(torch.finfo(torch.float32).tiny)[:, None]
-        # Some rows at a time, in place: what fits the cache, and torch would not share among threads, is faster by far.
-        for begin in range(0, len(rows), step := max(1, _CACHED // rows.shape[1])):
-            chunk, candidate = rows[begin : begin + step], candidates[begin : begin + step]
-            rounded = (chunk / candidate).add_(0.5).floor_().clamp_(-limit, limit)
-            errors[number, begin : begin + step] = rounded.mul_(candidate).sub_(chunk).square_().sum(1)
-    return scale * parts[errors.argmin(0)]
+    weights, steps_of = rows.numpy(), scale.numpy()
+    parts = np.array(fractions, steps_of.dtype)
+    errors = np.zeros((len(parts), len(weights)), steps_of.dtype)
+    # Some rows at a time, in place: what fits the cache is faster by far. To even on a tie: the error is the same.
+    for begin in range(0, len(weights), step := max(1, _CACHED // weights.shape[1])):
+        chunk = weights[begin : begin + step]
+        rounded = np.empty_like(chunk)
+        for number, part in enumerate(parts):
+            candidate = np.maximum(steps_of[begin : begin + step, None] * part, np.finfo(np.float32).tiny)
+            np.divide(chunk, candidate, out=rounded)
+            np.rint(rounded, out=rounded)
+            np.clip(rounded, -limit, limit, out=rounded)
+            rounded *= candidate
+            rounded -= chunk
+            errors[number, begin : begin + step] = np.einsum("ij,ij->i", rounded, rounded)
+    return scale * torch.from_numpy(parts[errors.argmin(0)])
 
 
 @torch.no_grad()

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from camfit.forms import stored_of
-from camfit.methods.precision.calibration import batches, laid_out, walk
 from camfit.methods.precision.equalise import input_channels_times
 from camfit.methods.precision.folding import Weighted, rebuilt
+from camfit.methods.precision.observe import batches, laid_out, walk
 from camfit.network import INPUT, Add, Network, Node
 
 # What a scale of a channel passes through; ReLU6 only for scales up to 1.
@@ -88,8 +88,8 @@ def peaks(network: Network, names: Collection[str], inputs: Tensor) -> dict[str,
             largest = torch.linalg.vector_norm(value.transpose(0, 1).flatten(1), ord=torch.inf, dim=1)
             found[name] = torch.maximum(found[name], largest) if name in found else largest
 
-    network, inputs = laid_out(network, inputs)
-    for batch in batches(network, inputs, 1 << 23):
+    network = laid_out(network)
+    for batch in batches(network, inputs):
         walk(network, batch, visit)
     return found
 
