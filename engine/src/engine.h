@@ -60,6 +60,14 @@ struct Axis {
   }
 };
 
+// What follows a convolution of bytes in the same step (fuse_pool.h).
+struct FusedPool {
+  enum Kind : uint8_t { kNone, kMax, kAverage } kind;
+  bool count_include_pad;
+  int zero;
+  Window window;
+};
+
 // One call of a kernel, shared among threads as a grid of parts. Rows are output rows, pixels or elements; columns are
 // panels or output channels.
 struct Step {
@@ -72,6 +80,7 @@ struct Step {
   int element;              // kCopyChannels: bytes of a channel
   HeldWeights weights;      // its epilogue holds the activation of every kind of step
   int first_channel;        // kCopyChannels: where in the output's channels
+  FusedPool pool;           // then `out` and `rows` are the pool's
   Axis rows, columns;
 };
 
