@@ -62,6 +62,14 @@ struct Axis {
   }
 };
 
+// What follows a convolution of bytes in the same step (fuse_pool.h).
+struct FusedPool {
+  enum Kind : uint8_t { kNone, kMax, kAverage } kind;
+  bool count_include_pad;
+  int zero;
+  Window window;
+};
+
 // One call of a kernel, shared among threads as a grid of parts. Rows are output rows, pixels or elements; columns are
 // panels or output channels.
 struct Step {
@@ -74,6 +82,7 @@ struct Step {
   int element;              // bytes of a value of the output
   HeldWeights weights;      // its epilogue holds the activation of every kind of step
   int first_channel;        // kCopyChannels: where in the output's channels; kSlice: in the input's
+  FusedPool pool;           // then `out` and `rows` are the pool's
   Axis rows, columns;
 };
 

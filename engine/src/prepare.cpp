@@ -4,6 +4,7 @@
 
 #include "arena.h"
 #include "engine.h"
+#include "fuse_pool.h"
 
 namespace camfit {
 namespace {
@@ -180,6 +181,21 @@ void add_steps(Preparation& p, uint32_t k) {
   }
 }
 
+// Whether node k and the one after it become one step.
+bool is_fused(const Preparation& p, uint32_t k) {
+  return k + 1 < p.network.node_count && p.inputs(k + 1)[0] == k + 1 && p.last_use[k + 1] == k + 2 &&
+         can_fuse(p.layers[k], p.layers[k + 1], p.threads);
+}
+
+// The value between the two has no buffer.
+void add_fused_step(Preparation& p, uint32_t k) {
+  const Layer& pool = p.layers[k + 1];
+  const uint32_t out = p.buffer_of[k + 2] = new_buffer(p, pool.out.size(), k + 1, p.last_use[k + 2]);
+  Step& step = new_step(p, k, Work::kInt8Conv, p.buffer_of[p.inputs(k)[0]], out);
+  step.pool = fused_pool(pool);
+  step.rows.count = pool.out.height;
+}
+
 // Lists steps and buffers, and lays the buffers out.
 bool plan(Preparation& p) {
   Allocator& allocator = p.engine.allocator;
@@ -194,7 +210,7 @@ bool plan(Preparation& p) {
 
   find_last_uses(p);
   p.buffer_of[0] = new_buffer(p, p.values[0].size() * sizeof(float), 0, p.last_use[0]);
-  for (uint32_t k = 0; k < count; ++k) add_steps(p, k);
+  for (uint32_t k = 0; k < count; ++k) is_fused(p, k) ? add_fused_step(p, k++) : add_steps(p, k);
   if (!plan_arena(p.buffers, p.buffer_count, allocator, &p.engine.arena_bytes)) return false;
   for (uint32_t s = 0; s < p.engine.step_count; ++s) {
     Step& step = p.engine.steps[s];
@@ -257,7 +273,9 @@ void choose_kernel(Step* step) {
       step->columns.count = source.cout;
       step->columns.unit = kPanel;
       break;
-    case Held::kInt8: step->columns.count = int8_panel_count(step->window); break;
+    case Held::kInt8:
+      if (step->pool.kind == FusedPool::kNone) step->columns.count = int8_panel_count(step->window);
+      break;
     case Held::kInt8Depthwise: step->work = Work::kInt8Depthwise; break;
     case Held::kSigns: break;
   }

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "engine.h"
+#include "fuse_pool.h"
 #include "winograd/winograd.h"
 
 namespace camfit {
@@ -50,6 +51,7 @@ void run_int8(const Job& job, Range rows, Range columns, uint8_t* scratch) {
   const uint8_t* in = job.engine.arena + step.in;
   const uint8_t* other = job.engine.arena + step.other;
   uint8_t* out = job.engine.arena + step.out;
+  if (step.pool.kind != FusedPool::kNone) return run_fused(step, kernels, in, out, rows, scratch);
   switch (step.work) {
     case Work::kQuantize:
       kernels.quantize(reinterpret_cast<const float*>(in) + first, count, 1.0f / step.level.scale, step.level.zero,
@@ -203,7 +205,11 @@ uint64_t now_in_nanoseconds() {
 
 uint64_t step_scratch(const Step& step, const Kernels& kernels) {
   const uint64_t panel = step.weights.held == Held::kExpand ? panel_floats(step.weights.source) : 0;
-  if (step.work == Work::kInt8Conv || step.work == Work::kInt8Depthwise) return (kernels.int8->conv2d_scratch(step.window) + sizeof(float) - 1) / sizeof(float);
+  if (step.work == Work::kInt8Conv || step.work == Work::kInt8Depthwise) {
+    const bool fused = step.pool.kind != FusedPool::kNone;
+    const uint64_t bytes = fused ? fused_scratch(step, *kernels.int8) : kernels.int8->conv2d_scratch(step.window);
+    return (bytes + sizeof(float) - 1) / sizeof(float);
+  }
   if (step.work == Work::kWinograd) return kernels.winograd_scratch(step.window, step.weights.tile);
   if (step.work == Work::kConvSparse) return kernels.conv2d_sparse_scratch(step.window);
   const bool conv = step.work == Work::kConv || step.work == Work::kConvExpand;

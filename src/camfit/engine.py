@@ -86,7 +86,8 @@ class Engine:
     def plan(self) -> list[tuple[int, int, int, int]]:
         """The steps of a run in order, several or none a layer: (layer, in, other, out), places in the arena in bytes.
 
-        ``other`` is the second input of a sum, or what goes along with packed signs (engine/src/prepare.cpp).
+        ``other`` is the second input of a sum, or what goes along with packed signs (engine/src/prepare.cpp). A pool
+        without a step is part of the step of the convolution before it, whose ``out`` is then the pool's.
         """
         return list(self._engine.plan)
 

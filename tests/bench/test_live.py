@@ -45,6 +45,16 @@ def test_bytes_count_as_one() -> None:
     assert live_bytes(contents(apply(network, plan))) == 16 * 8 + 4 * 16 * 2
 
 
+def test_what_is_pooled_as_it_is_computed_never_lives() -> None:
+    layers = {"a": nn.Conv2d(2, 8, 3, padding=1), "pool": nn.MaxPool2d(2), "b": nn.Conv2d(8, 8, 1)}
+    nodes = (Node("a", "a", ("input",)), Node("pool", "pool", ("a",)), Node("b", "b", ("pool",)))
+    network, images = Network(nodes, layers, (2, 16, 16)), torch.rand(4, 2, 16, 16)
+    plan = Int8().plan(network, Calibration(images, torch.zeros(4, dtype=torch.int64)))
+    found = contents(apply(network, plan))
+    # The float input beside its bytes; without the 8 * 256 bytes of the convolution the next is less: bytes beside floats.
+    assert live_bytes(found) == found.engine.memory["arena_bytes"] == 2 * 256 * (4 + 1)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_no_arena_is_smaller(seed: int) -> None:
     found = contents(networks.random_network(seed))

@@ -13,7 +13,8 @@ namespace {
 inline int band_rows(const Window& w) {
   const size_t row = size_t(w.in.width + w.pad_left + (w.kernel_w - 1) * w.dilation_w) * size_t(w.in.channels);
   const int fit = int((size_t(96) << 10) / (row * size_t(w.stride_h) + 1));
-  return fit < 4 ? 4 : fit;
+  const int rows = fit < 4 ? 4 : fit;
+  return rows < w.out.height ? rows : w.out.height;
 }
 
 inline bool has_padding(const Window& w) {

@@ -1,4 +1,4 @@
-"""The least memory that any plan could give a network's activations."""
+"""The least memory that any plan of the engine's steps could give a network's activations."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from camfit.pack.read import Contents
 
 # These may write over an input that nobody reads again.
 _IN_PLACE = ("add", "int8_add", "activation", "affine")
+_POOLS = ("max_pool", "avg_pool")
 
 
 def live_bytes(contents: Contents) -> int:
@@ -14,6 +15,7 @@ def live_bytes(contents: Contents) -> int:
 
     A value lives from the op that gives it to the last one that reads it; at an op both its inputs and its output
     live, but for ops that can compute in place. The network's input lives from the start, its output to the end.
+    A convolution and a pool that the engine runs as one step are one op: what is between them never lives as a whole.
     """
     ops = contents.ops
     widths = [4]
@@ -24,6 +26,12 @@ def live_bytes(contents: Contents) -> int:
     for time, op in enumerate(ops, 1):
         for value in op.inputs:
             last[value] = time
+    stepped = {layer for layer, *_ in contents.engine.plan}
+    for number, op in enumerate(ops):
+        if op.op in _POOLS and number not in stepped:  # then the convolution still reads while the pool writes
+            sizes[op.inputs[0]] = 0
+            for value in ops[op.inputs[0] - 1].inputs:
+                last[value] = max(last[value], number + 1)
     most = sizes[0]
     for time, op in enumerate(ops, 1):
         alive = sum(size for value, size in enumerate(sizes) if value < time <= last[value])

@@ -21,7 +21,8 @@ def lines(found: Resources) -> Iterator[str]:
         "One thread, mode `speed`. *Loads*: from the bytes of a file to an engine ready to run, median; beside it the "
         "same in mode `memory`. *Weights* and "
         "*arena*: bytes that the engine holds. *Live*: the values that must be alive together at some op, which no "
-        "plan of the arena can go below. *Process grows*: largest "
+        "plan of the arena can go below (a convolution of bytes that is pooled as it is computed keeps but some rows, "
+        "which are in the kernels' work space). *Process grows*: largest "
         "resident memory while a process that has just imported the runtime reads the file, loads it and runs once, "
         "less the resident memory before. ONNX Runtime loads the same network as dense float32."
     )

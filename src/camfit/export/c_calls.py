@@ -8,6 +8,7 @@ import textwrap
 import numpy as np
 
 from camfit.errors import ExportError
+from camfit.export import c_fused as fused
 from camfit.export import c_integer_calls as integer_calls
 from camfit.export import c_integers as integers
 from camfit.export.c_constants import Constants, alphas, float_text
@@ -29,6 +30,8 @@ class Program:
             input to its last sums or bytes.
         arena_bytes, input_at, output_at: the engine's plan, in bytes.
         sums: an array of so many int32_t that the calls need beside the arena.
+        rows: an array of so many bytes for rows of convolutions that are pooled as they are computed.
+        pool_of: by the place of such a convolution, that of its pool.
         levels: what the bytes of every value mean; None: it is of floats.
         whole: the ends of a network that is integer throughout.
         table_channels: of the table that its input goes through.
@@ -39,9 +42,10 @@ class Program:
         self.constants = Constants()
         self.kernels: list[str] = []
         self.calls: list[str] = []
-        self.sums = self.table_channels = 0
+        self.sums = self.rows = self.table_channels = 0
         plan = contents.engine.plan
         self.steps = {layer: [step[1:] for step in plan if step[0] == layer] for layer in range(len(contents.ops))}
+        self.pool_of = fused.pools(contents.ops, self.steps)
         self.input_at, self.output_at = contents.engine.ends
         self.levels = integers.levels_of(contents.ops)
         self.whole = integers.whole(contents.ops, self.levels, [not steps for steps in self.steps.values()])
@@ -59,7 +63,7 @@ class Program:
     @property
     def static_bytes(self) -> int:
         """Of memory that is written to."""
-        return self.arena_bytes + 4 * self.sums
+        return self.arena_bytes + 4 * self.sums + self.rows
 
     @property
     def weight_bytes(self) -> int:
@@ -91,7 +95,10 @@ class Program:
             self._use("normalise_u8", "normalise_f32")
             return
         last = self.whole.last + (self.contents.ops[self.whole.last].op != "dequantize")
-        ends = [steps[-1][2] + self._value_bytes(n + 1) for n, steps in self.steps.items() if steps and n < last]
+        made = {number: self.pool_of.get(number, number) + 1 for number in range(last)}
+        ends = [
+            self.steps[number][-1][2] + self._value_bytes(value) for number, value in made.items() if self.steps[number]
+        ]
         self.arena_bytes = max(ends)
 
     def _walk(self) -> None:
@@ -107,7 +114,8 @@ class Program:
     def _op(self, number: int, op: Op, shapes: list[Shape], out: Shape) -> list[str]:
         steps = self.steps[number]
         if not steps:
-            return ["/* in the same order already */"]
+            pooled = number in self.pool_of.values()
+            return ["/* done above, row by row */" if pooled else "/* in the same order already */"]
         if op.op == "dequantize" and self.whole:
             return []
         pixels, channels = shapes[0][0] * shapes[0][1], shapes[0][2]
@@ -211,8 +219,11 @@ class Program:
             self._use("dequantize")
             scale = float_text(source.scale)
             return [f"dequantize({pixels * channels}, {scale}, {source.zero}, {from_bytes}, {floats_at(at[2])});"]
+        if number in self.pool_of:
+            return self._pooled(number, op, shapes[0], out)
         if op.op in ("int8_conv2d", "int8_linear"):
-            lines = [self._int8_weighted(number, op, shapes[0], out, ends)]
+            window = self._window(number, op, shapes[0], out) if op.op == "int8_conv2d" else ""
+            lines = [self._int8_weighted(number, op, shapes[0], out, window, ends)]
             if level is None and not self.whole:
                 self._use("sums_to_floats")
                 lines.append(f"sums_to_floats({self.sums_arguments(number)}, {to_bytes}, {floats_at(at[2])});")
@@ -233,7 +244,25 @@ class Program:
         self._use(kernel)
         return [call]
 
-    def _int8_weighted(self, number: int, op: Op, into: Shape, out: Shape, ends: str) -> str:
+    def _pooled(self, number: int, op: Op, into: Shape, out: Shape) -> list[str]:
+        """A convolution and the pool behind it, one row of the pool at a time."""
+        pool_number = self.pool_of[number]
+        pool, level = self.contents.ops[pool_number], self.levels[number + 1]
+        assert level is not None
+        rows = fused.rows_held(pool, out)
+        height, width, channels = self.contents.shapes[pool_number + 1]
+        self._use("pool_band")
+        self.rows = max(self.rows, rows * out[1] * out[2])
+        windows = self._window(number, op, into, out), self._window(pool_number, pool, out, (height, width, channels))
+        source, _, to = self.steps[number][-1]
+        ends = f"{self.bytes_at(source)} + band.in, rows + band.out"
+        convolution = self._int8_weighted(number, op, into, (rows, *out[1:]), "&band.conv", ends)
+        ends = f"rows, {self.bytes_at(to)} + row * {width * channels}"
+        kernel, call = integer_calls.moved(pool, level, out, "&band.pool", ends, self.contents.source)
+        self._use(kernel)
+        return fused.loop(height, windows, [convolution, call])
+
+    def _int8_weighted(self, number: int, op: Op, into: Shape, out: Shape, window: str, ends: str) -> str:
         weight, source = op.weights[0], self.levels[op.inputs[0]]
         assert weight is not None and source is not None
         layer = integer_calls.weighted_struct(self.constants, number, op, source, self.levels[number + 1])
@@ -242,7 +271,7 @@ class Program:
             kernel = self._use_form("int8_linear", matrix.kind)
             sizes = f"{out[2]}" if matrix.kind else f"{into[2]}, {out[2]}"
             return f"{kernel}({sizes}, {matrix.argument}, {layer}, {ends});"
-        window, groups = self._window(number, op, into, out), op.attributes[11]
+        groups = op.attributes[11]
         if 1 < groups == into[2] == out[2]:
             self._use("int8_depthwise")
             matrix = self.constants.depthwise_integers(number, weight)

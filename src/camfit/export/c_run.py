@@ -12,7 +12,7 @@ from camfit.export.c_templates import gather
 
 _RUN = """\
 static float arena[{size}];
-{sums}
+{work}
 static void run_layers(void) {{
 {calls}
 }}
@@ -32,7 +32,7 @@ void {name}_run_f32(const float *image, float *outputs) {{
 
 _RUN_INTEGER = """\
 static uint8_t arena[{size}];
-{sums}
+{work}
 static void run_layers(void) {{
 {calls}
 }}
@@ -80,7 +80,7 @@ def _float_code(program: Program, name: str) -> RunCode:
     height, width, channels = program.contents.shapes[0]
     run = _RUN.format(
         size=program.arena_bytes // 4,
-        sums=_sums(program),
+        work=_work_space(program),
         calls="\n".join(program.calls),
         name=name,
         macro=name.upper(),
@@ -122,7 +122,7 @@ def _integer_code(program: Program, name: str) -> RunCode:
     numbers = f"{float_text(float(integers.inverse(level)))}, {level.zero}"
     run = _RUN_INTEGER.format(
         size=program.arena_bytes,
-        sums=_sums(program),
+        work=_work_space(program),
         calls="\n".join(program.calls),
         name=name,
         macro=name.upper(),
@@ -135,8 +135,9 @@ def _integer_code(program: Program, name: str) -> RunCode:
     return RunCode(_joined([*kernels, "".join(program.constants.structs), run]), headers, bits)
 
 
-def _sums(program: Program) -> str:
-    return f"static int32_t sums[{program.sums}];\n" if program.sums else ""
+def _work_space(program: Program) -> str:
+    sums = f"static int32_t sums[{program.sums}];\n" if program.sums else ""
+    return sums + (f"static uint8_t rows[{program.rows}];\n" if program.rows else "")
 
 
 def _joined(parts: list[str]) -> str:

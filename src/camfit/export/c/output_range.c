@@ -1,10 +1,8 @@
 #include <stdint.h>
 
-/* The outputs first..last-1 along one axis that a tap reads real pixels for: output i reads input i * stride + origin. */
-typedef struct {
-  int32_t first, last;
-} range;
+#include "range.h"
 
+/* The outputs along one axis that a tap reads real pixels for: output i reads input i * stride + origin. */
 static range output_range(int32_t origin, int32_t stride, int32_t in, int32_t out) {
   range r = {0, 0};
   if (origin < 0) r.first = (-origin + stride - 1) / stride;
