@@ -19,14 +19,16 @@ constexpr int kMostVectors = 16;
 #else
 constexpr int kMostVectors = 12;
 #endif
-constexpr int kFewVectors = 3;                // so few sums wait for each other: four sets of them are added up by turns
-constexpr size_t kBlockFloats = 512 << 10;    // of inputs and products
-constexpr size_t kPassChannels = kPanel;      // output channels that are transformed at once
+constexpr int kSomeVectors = 6, kFewVectors = 3;  // so few sums wait for each other: two or four sets of them take turns
+constexpr size_t kBlockFloats = 448 << 10;        // of inputs and products
+constexpr size_t kPointFloats = 5 << 10;          // of the inputs of one point: within the first-level cache
+constexpr int kGroupChannels = 4 * kPanel;        // output channels whose products are held at a time
+constexpr size_t kPassChannels = kPanel;          // and which are transformed at once
 
 struct Layout {
   size_t points;                    // of a tile
   int tiles;                        // of a block: a multiple of 8
-  bool few;                         // see kFewVectors
+  int sums;                         // sets of sums
   size_t input_step, product_step;  // floats from point to point: apart from multiples of the cache's ways
   size_t zeros, inputs, products, transposed;  // floats of scratch
 };
@@ -35,13 +37,16 @@ Layout layout_of(const Window& w, int tile) {
   Layout l = {};
   l.points = size_t(tile + w.kernel_h - 1) * size_t(tile + w.kernel_h - 1);
   const int all = ceil_div(w.out.width, tile) * ceil_div(w.out.height, tile);
-  const size_t channels = size_t(w.in.channels) + size_t(w.out.channels);
+  const size_t group = size_t(w.out.channels < kGroupChannels ? w.out.channels : kGroupChannels);
+  const size_t channels = size_t(w.in.channels) + group;
   int most = kMostVectors * kLanes;
-  while (most > kLanes && l.points * channels * size_t(most) > kBlockFloats) most -= kLanes;
+  while (most > kLanes && (l.points * channels * size_t(most) > kBlockFloats ||
+                           size_t(w.in.channels) * size_t(most) > kPointFloats))
+    most -= kLanes;
   l.tiles = ceil_div(ceil_div(all, ceil_div(all, most)), kLanes) * kLanes;
-  l.few = l.tiles <= kFewVectors * kLanes;
+  l.sums = l.tiles <= kFewVectors * kLanes ? 4 : l.tiles <= kSomeVectors * kLanes ? 2 : 1;
   l.input_step = size_t(w.in.channels) * size_t(l.tiles) + 16;
-  l.product_step = size_t(w.out.channels) * size_t(l.tiles) + 16;
+  l.product_step = group * size_t(l.tiles) + 16;
   l.zeros = (size_t(w.in.channels) + Vec::kLanes - 1) / Vec::kLanes * Vec::kLanes;
   l.inputs = l.points * l.input_step;
   l.products = l.points * l.product_step;
@@ -56,21 +61,31 @@ __attribute__((noinline)) void transform_inputs(const Window& w, const Layout& l
                                                 int count, const float* zeros, float* transposed, float* to,
                                                 size_t pitch) {
   const int across = ceil_div(w.out.width, tile), channels = w.in.channels;
-  const float* pixels[kLanes][A][A];
+  const ptrdiff_t row = ptrdiff_t(w.in.width) * channels;
+  const float* corner[kLanes];     // of a tile that lies inside the image, else null
+  const float* pixels[kLanes][A][A];  // of the others
   for (int t = 0; t < kLanes; ++t) {
     const Place place = place_of(first + t, across, tile);
     const int y = place.y - w.pad_top, x = place.x - w.pad_left;
+    const float* from = in + y * row + ptrdiff_t(x) * channels;
+    corner[t] = t < count && y >= 0 && x >= 0 && y + A <= w.in.height && x + A <= w.in.width ? from : nullptr;
+    if (corner[t]) continue;
     for (int i = 0; i < A; ++i)
       for (int j = 0; j < A; ++j) {
         const bool inside = t < count && y + i >= 0 && y + i < w.in.height && x + j >= 0 && x + j < w.in.width;
-        pixels[t][i][j] = inside ? in + (size_t(y + i) * w.in.width + size_t(x + j)) * size_t(channels) : zeros;
+        pixels[t][i][j] = inside ? from + i * row + ptrdiff_t(j) * channels : zeros;
       }
   }
   for (int c = 0; c < channels; c += Vec::kLanes) {
     const int left = channels - c < Vec::kLanes ? channels - c : Vec::kLanes;
-    for (int t = 0; t < kLanes; ++t)
-      transform_tile<A>([&](int i, int j) { return pixels[t][i][j] + c; }, left, transposed + t * Vec::kLanes,
-                        size_t(kLanes) * Vec::kLanes);
+    constexpr size_t kStep = size_t(kLanes) * Vec::kLanes;
+    for (int t = 0; t < kLanes; ++t) {
+      float* const tiles = transposed + t * Vec::kLanes;
+      if (const float* const from = corner[t])
+        transform_tile<A>([=](int i, int j) { return from + i * row + ptrdiff_t(j) * channels + c; }, left, tiles, kStep);
+      else
+        transform_tile<A>([&](int i, int j) { return pixels[t][i][j] + c; }, left, tiles, kStep);
+    }
     const float* from = transposed;
     for (size_t point = 0; point < l.points; ++point, from += kLanes * Vec::kLanes)
       for (int half = 0; half < left; half += kLanes) {
@@ -110,6 +125,8 @@ __attribute__((noinline)) void add_pairs(const float* in, const ChannelPairs& pa
 
 using AddPairs = decltype(&add_pairs<1, 1>);
 constexpr AddPairs kAddFew[kFewVectors] = {add_pairs<1, 4>, add_pairs<2, 4>, add_pairs<3, 4>};
+constexpr AddPairs kAddSome[kSomeVectors] = {add_pairs<1, 2>, add_pairs<2, 2>, add_pairs<3, 2>,
+                                             add_pairs<4, 2>, add_pairs<5, 2>, add_pairs<6, 2>};
 constexpr AddPairs kAddMany[kMostVectors] = {
     add_pairs<1, 1>,  add_pairs<2, 1>,  add_pairs<3, 1>,  add_pairs<4, 1>,  add_pairs<5, 1>,  add_pairs<6, 1>,
     add_pairs<7, 1>,  add_pairs<8, 1>,  add_pairs<9, 1>,  add_pairs<10, 1>, add_pairs<11, 1>, add_pairs<12, 1>,
@@ -153,27 +170,44 @@ void convolve(const Window& w, const float* in, const ChannelPairs& pairs, const
     const size_t pitch = size_t(vectors) * kLanes;
     for (int t = 0; t < count; t += kLanes)
       transform_inputs<A>(w, l, in, M, first + t, count - t, zeros, transposed, inputs + t, pitch);
-    const AddPairs add = l.few ? kAddFew[vectors - 1] : kAddMany[vectors - 1];
-    for (size_t point = 0; point < l.points; ++point)
-      add(inputs + point * l.input_step, pairs, pairs.value + point * pairs.count, channels,
-          products + point * l.product_step);
-    for (int channel = channels.begin; channel < channels.end; channel += int(kPassChannels)) {
-      const float* from = products + size_t(channel - channels.begin) * pitch;
-      for (int t = 0; t < count; t += kLanes)
-        store_tiles<M, A>(w, l, first + t, count - t < kLanes ? count - t : kLanes, from + t, pitch, channel, epilogue,
-                          transposed, out, rows.end);
+    const AddPairs* const adds = l.sums == 4 ? kAddFew : l.sums == 2 ? kAddSome : kAddMany;
+    for (int group = channels.begin; group < channels.end; group += kGroupChannels) {
+      const int stop = channels.end - group < kGroupChannels ? channels.end : group + kGroupChannels;
+      for (size_t point = 0; point < l.points; ++point)
+        adds[vectors - 1](inputs + point * l.input_step, pairs, pairs.value + point * pairs.count, {group, stop},
+                          products + point * l.product_step);
+      for (int channel = group; channel < stop; channel += int(kPassChannels)) {
+        const float* from = products + size_t(channel - group) * pitch;
+        for (int t = 0; t < count; t += kLanes)
+          store_tiles<M, A>(w, l, first + t, count - t < kLanes ? count - t : kLanes, from + t, pitch, channel, epilogue,
+                            transposed, out, rows.end);
+      }
     }
   }
 }
 
 }  // namespace
 
+// With tiles of 4 a small image would leave most of a vector empty.
 int winograd_pairs_tile(const Window& w) {
   const int tile = winograd_tile(w);
   return tile == 4 && ceil_div(w.out.width, 4) * ceil_div(w.out.height, 4) < kLanes ? 2 : tile;
 }
 
-CostLine winograd_pairs_cost(const Window& w) { return winograd_pairs_tile(w) ? CostLine{0.25, 0.9} : kNever; }
+// Measured (docs/engine.md). The transforms are the larger a share, the fewer the channels; with few tiles, or weights that no
+// cache holds, loads bound the products.
+CostLine winograd_pairs_cost(const Window& w) {
+  constexpr int64_t kHugeFloats = 4 << 20;
+  constexpr double kChannels = 45;  // of which the transforms take half of the time
+  const int tile = winograd_pairs_tile(w);
+  if (tile == 0) return kNever;
+  const Layout l = layout_of(w, tile);
+  const int64_t floats = int64_t(l.points) * w.in.channels * w.out.channels;
+  const double channels = 2.0 * w.in.channels * w.out.channels / (w.in.channels + w.out.channels);
+  const double none = kChannels / (kChannels + channels);
+  const double all = tile != winograd_tile(w) || floats > kHugeFloats ? 2.9 : l.tiles <= kFewVectors * kLanes ? 2.0 : 1.5;
+  return {none, all - none};
+}
 
 size_t winograd_pairs_scratch(const Window& w, int tile) {
   const Layout l = layout_of(w, tile);
