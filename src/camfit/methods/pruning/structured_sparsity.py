@@ -11,16 +11,18 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from camfit.cut import blank
 from camfit.errors import PlanError, RecipeError
 from camfit.evaluate import predict
 from camfit.forms import Masked, attach, form_of, stored_of, weight_of
 from camfit.graph import ChannelGroup, Graph
 from camfit.method import Calibration, Entry
+from camfit.methods.pruning.feature_maps import feature_maps, observed
 from camfit.methods.pruning.particle_filter import Particle, Space, drawn, search
 from camfit.methods.selection import weighted_layers
-from camfit.network import Network
+from camfit.network import INPUT, Network
 from camfit.plan import Constrain, Edit, KeepChannels, Plan
+
+_BATCH = 500
 
 Scale = Literal["feature-map", "kernel", "intra-kernel"]
 
@@ -57,8 +59,8 @@ class StructuredSparsity:
     ratio: float = 0.3
     stride: int = 2
     group: int = 1
-    particles: int = 32
-    rounds: int = 10
+    particles: int = 16
+    rounds: int = 5
     share: float = 0.1
     power: float = 8.0
     images: int = 256
@@ -105,12 +107,19 @@ class StructuredSparsity:
             raise PlanError(f"structured-sparsity: no channels can be cut: {why}")
         spaces = {name: Space(len(group), self._share_of(len(group))) for name, group in groups.items()}
 
-        def evaluated(particle: Particle) -> Network:
-            trial = network.clone()
-            blank(trial, [(groups[name], _pruned(pattern)) for name, pattern in particle.items()])
-            return trial
+        with observed(network) as trial, torch.no_grad():
+            maps = {name: feature_maps(trial, group) for name, group in groups.items()}
 
-        found, told = self._search(spaces, lambda particle: _misclassified(evaluated(particle), seen), generator)
+            def rate(particle: Particle) -> float:
+                emptied: dict[str, Tensor] = {}
+                for name, pattern in particle.items():
+                    for of in maps[name]:
+                        channels = of.channels[pattern > 0].flatten()
+                        emptied[of.value] = torch.cat([emptied.get(of.value, channels[:0]), channels])
+                outputs = torch.cat([_without(trial, emptied, part) for part in seen.inputs.split(_BATCH)])
+                return _misclassified(outputs, seen)
+
+            found, told = self._search(spaces, rate, generator)
         edits = [_keep(groups[name], pattern) for name, pattern in found.items() if bool(pattern.any())]
         kept = {name: int((pattern == 0).sum()) for name, pattern in found.items()}
         notes = _notes({name: (len(group), kept[name]) for name, group in groups.items()})
@@ -138,7 +147,7 @@ class StructuredSparsity:
 
             def rate(particle: Particle) -> float:
                 put(masks(particle))
-                return _misclassified(trial, seen)
+                return _misclassified(predict(trial, seen.inputs), seen)
 
             found, told = self._search(spaces, rate, generator)
         chosen = masks(found)
@@ -256,21 +265,27 @@ def _trial(
     yield trial, put
 
 
-def _misclassified(network: Network, seen: Calibration) -> float:
+def _without(network: Network, emptied: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+    """The network's outputs when these channels of these values are zero."""
+    values = {INPUT: inputs}
+    for node in network.nodes:
+        value = network.get_submodule(node.layer)(*(values[name] for name in node.inputs))
+        if node.name in emptied:
+            value = value.index_fill(1, emptied[node.name], 0)
+        values[node.name] = value
+    return values[network.nodes[-1].name]
+
+
+def _misclassified(outputs: Tensor, seen: Calibration) -> float:
     """Share of the images (or pixels) whose highest score is not that of their class.
 
-    Where outputs are not scores of the targets' classes it is 1 − exp(−loss), which for cross-entropy is what the classes
-    lack in likelihood.
+    Where outputs are not scores of the targets' classes it is 1 − exp(−loss): with cross-entropy, what the classes lack
+    in likelihood.
     """
-    found = predict(network, seen.inputs)
-    if found.dim() > 1 and found.argmax(1).shape == seen.targets.shape and not seen.targets.is_floating_point():
-        return float((found.argmax(1) != seen.targets).double().mean())
-    loss = float(seen.loss(found, seen.targets))
+    if outputs.dim() > 1 and outputs.argmax(1).shape == seen.targets.shape and not seen.targets.is_floating_point():
+        return float((outputs.argmax(1) != seen.targets).double().mean())
+    loss = float(seen.loss(outputs, seen.targets))
     return 1 - math.exp(-max(0.0, loss)) if math.isfinite(loss) else 1.0
-
-
-def _pruned(pattern: Tensor) -> tuple[int, ...]:
-    return tuple(pattern.nonzero()[:, 0].tolist())
 
 
 def _keep(group: ChannelGroup, pattern: Tensor) -> KeepChannels:
