@@ -125,3 +125,17 @@ def test_chance_must_be_beaten_before_and_after_and_time_must_fall() -> None:
     assert not judged("PR6", figures, figures | {"time": 1.0})
     # In the mean over the seeds: one seed behind may be made up for by another.
     assert judged("PR6", figures | {"random, after": 95.5}, figures | {"random, after": 93.0})
+
+
+def test_every_scale_must_beat_chance_and_be_faster() -> None:
+    figures = {
+        f"{scale}, {name}": value
+        for scale in ("feature-map", "kernel", "intra-kernel")
+        for name, value in (
+            ("before fine-tuning", 80.0), ("random, before", 70.0),
+            ("after fine-tuning", 95.0), ("random, after", 94.0), ("time", 0.6),
+        )
+    }  # fmt: skip
+    assert judged("PR4", figures)
+    assert not judged("PR4", figures | {"kernel, random, after": 95.0})
+    assert not judged("PR4", figures, figures | {"intra-kernel, time": 1.0})

@@ -14,8 +14,8 @@ import numpy as np
 from camfit.bench.interleave import interleave, ratios
 from camfit.data import Normalisation
 from camfit.engine import Engine, Isa
-from camfit.methods.pruning.structured_sparsity import StructuredSparsity
 from camfit.method import Calibration
+from camfit.methods.pruning.structured_sparsity import StructuredSparsity
 from camfit.network import Network
 from camfit.pack import pack
 from camfit.surgery import apply
