@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from camfit.bench.claims import second_order, structured, winning_ticket
 from camfit.bench.claims.claim import Claim, ClaimError, Progress, chosen
 from camfit.bench.claims.claims_page import page
 from camfit.bench.claims.pieces import piece_path
@@ -90,8 +89,7 @@ def test_every_claim_has_a_row_of_its_own() -> None:
 
 
 def judged(row: str, *figures: dict[str, float]) -> bool:
-    claims = (*second_order.CLAIMS, *structured.CLAIMS, *winning_ticket.CLAIMS)
-    return next(claim for claim in claims if claim.row == row).judge(figures)
+    return next(claim for claim in CLAIMS if claim.row == row).judge(figures)
 
 
 def test_the_loss_must_rise_less_everywhere() -> None:

@@ -20,8 +20,8 @@ _SCALES = (
 )
 _SETTING = (
     "LeNet-5, data, training and fine-tuning as for PR5. Half of the feature maps go, 70 % of the kernels, or all but "
-    f"every third weight of each kernel. Figures: test accuracy in percent, that of random patterns of the same share is "
-    f"the mean of {DRAWS} draws; time is the packed file's over the whole network's, by turns."
+    "every third weight of each kernel. Figures: test accuracy in percent, that of random patterns of the same share "
+    f"is the mean of {DRAWS} draws; time is the packed file's over the whole network's, by turns."
 )
 
 
