@@ -1,5 +1,5 @@
-// Convolutions with structured zeros beside the set's way for dense weights, by turns: the ratio at each density, and the
-// line through the least and the largest that the engine's choice is made of.  structured_bench [part of a name]
+// Convolutions with structured zeros beside the set's way for dense weights, by turns: the ratio at each density, and
+// the line through them, beside that which the engine's choice is made of.  structured_bench [part of a name]
 //   strided   every panel uses the same columns of the lowered matrix
 //   groups    each panel of 16 output channels leaves out input channels of its own
 //   pairs     kernels of random pairs of channels are left out
@@ -31,6 +31,11 @@ Floats floats(size_t count) {
 
 bool kept(double density) { return double(engine() % 100000) < density * 100000; }
 
+double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
+  return values[values.size() / 2];
+}
+
 // Median of the ratios of two calls that take turns.
 double ratio_of(const std::function<void()>& a, const std::function<void()>& b) {
   using Clock = std::chrono::steady_clock;
@@ -46,8 +51,17 @@ double ratio_of(const std::function<void()>& a, const std::function<void()>& b) 
     const double first = sample(a, calls_a);
     ratios.push_back(first / sample(b, calls_b));
   }
-  std::nth_element(ratios.begin(), ratios.begin() + 10, ratios.end());
-  return ratios[10];
+  return median(ratios);
+}
+
+// The median slope of all pairs of points, and the median of what is left (Theil and Sen): outliers do not count.
+CostLine line_through(const std::vector<double>& ratios) {
+  std::vector<double> slopes, rest;
+  for (size_t i = 0; i < ratios.size(); ++i)
+    for (size_t j = 0; j < i; ++j) slopes.push_back((ratios[i] - ratios[j]) / (kDensities[i] - kDensities[j]));
+  const double each = median(slopes);
+  for (size_t i = 0; i < ratios.size(); ++i) rest.push_back(ratios[i] - each * kDensities[i]);
+  return {median(rest), each};
 }
 
 struct Dense {
@@ -150,11 +164,10 @@ void bench(const char* kind, int size, int cin, int cout, int kernel, int stride
       std::printf("  %g %% %.2f", density * 100, ratios.back());
       std::fflush(stdout);
     }
-    const double first = kDensities[0], last = kDensities[std::size(kDensities) - 1];
-    const double each = (ratios.back() - ratios[0]) / (last - first), none = ratios[0] - each * first;
+    const CostLine line = line_through(ratios);
     const CostLine rule = by_pairs ? set->winograd_pairs_cost(w) : set->conv2d_columns_cost(w);
-    std::printf("   %.2f + %.2f d, even at %.0f %%; the rule: %.2f + %.2f d\n", none, each, (1 - none) / each * 100,
-                rule.none, rule.each);
+    std::printf("   %.2f + %.2f d, even at %.0f %%; the rule: %.2f + %.2f d\n", line.none, line.each,
+                (1 - line.none) / line.each * 100, rule.none, rule.each);
   }
 }
 

@@ -109,11 +109,16 @@ void panels_of(const Window& w, const PanelColumns& weights, const float* const*
 
 }  // namespace
 
-// Measured (docs/engine.md): at the rate of the direct kernel, which Winograd's way beats by what its tiles save.
+// Measured (docs/engine.md): at the rate of the direct kernel, which Winograd's way beats by what its tiles save, less what
+// its transforms take: the more, the fewer the channels.
 CostLine conv2d_columns_cost(const Window& w) {
   if (!columns_fit(w)) return kNever;
-  if (winograd_tile(w) == 0) return {0.05, 1.0};
-  return w.kernel_h == 5 ? CostLine{0.05, 2.2} : CostLine{0.1, 3.0};
+  const int tile = winograd_tile(w);
+  if (tile == 0) return {0.05, 1.0};
+  constexpr double kChannels = 12;
+  const double channels = 2.0 * w.in.channels * w.out.channels / (w.in.channels + w.out.channels);
+  const double saved = w.kernel_h == 5 ? 2.55 : tile == 2 ? 2.2 : 3.4;
+  return {w.kernel_h == 5 ? 0.05 : 0.1, saved * channels / (channels + kChannels)};
 }
 
 size_t conv2d_columns_scratch(const Window& w) { return size_t(columns_layout(w).scratch); }

@@ -197,15 +197,16 @@ int winograd_pairs_tile(const Window& w) {
 // Measured (docs/engine.md). The transforms are the larger a share, the fewer the channels; with few tiles, or weights that no
 // cache holds, loads bound the products.
 CostLine winograd_pairs_cost(const Window& w) {
-  constexpr int64_t kHugeFloats = 4 << 20;
-  constexpr double kChannels = 45;  // of which the transforms take half of the time
+  constexpr int64_t kLargeFloats = 1 << 20, kHugeFloats = 4 << 20;
+  constexpr double kChannels = 45;  // with so many the transforms take half of the time
   const int tile = winograd_pairs_tile(w);
   if (tile == 0) return kNever;
   const Layout l = layout_of(w, tile);
   const int64_t floats = int64_t(l.points) * w.in.channels * w.out.channels;
   const double channels = 2.0 * w.in.channels * w.out.channels / (w.in.channels + w.out.channels);
   const double none = kChannels / (kChannels + channels);
-  const double all = tile != winograd_tile(w) || floats > kHugeFloats ? 2.9 : l.tiles <= kFewVectors * kLanes ? 2.0 : 1.5;
+  const double few = floats > kLargeFloats ? 2.3 : 1.7;
+  const double all = tile != winograd_tile(w) || floats >= kHugeFloats ? 2.9 : l.tiles <= kFewVectors * kLanes ? few : 1.5;
   return {none, all - none};
 }
 
