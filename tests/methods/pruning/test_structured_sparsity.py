@@ -76,6 +76,12 @@ def test_the_lowered_matrix_loses_columns() -> None:
     assert set(used.tolist()) <= {12, 13}
 
 
+def test_a_stride_beyond_the_kernel_leaves_one_weight() -> None:
+    plan = StructuredSparsity("intra-kernel", 1.0, stride=100, skip=("conv2",)).plan(network(), calibration())
+    lengths = masks(apply(network(), plan))["conv1"].flatten(2).sum(2)
+    assert bool((lengths == 1).all())
+
+
 @pytest.mark.parametrize(("group", "rows"), [(1, 6), (4, 2)])
 def test_kernels_go_whole_and_groups_of_outputs_share_them(group: int, rows: int) -> None:
     plan = StructuredSparsity("kernel", 0.4, group=group).plan(network(), calibration())

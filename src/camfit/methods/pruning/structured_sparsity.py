@@ -101,10 +101,8 @@ class StructuredSparsity:
         skipped = {group.name for layer in self.skip for group in graph.groups_of(layer)}
         groups = {group.name: group for group in graph.groups if group.name not in skipped}
         if not groups:
-            why = (
-                "; ".join(f"{layer!r}: {reason}" for layer, reason in graph.frozen_reasons.items()) or "all are skipped"
-            )
-            raise PlanError(f"structured-sparsity: no channels can be cut: {why}")
+            why = "; ".join(f"{layer!r}: {reason}" for layer, reason in graph.frozen_reasons.items())
+            raise PlanError(f"structured-sparsity: no channels can be cut: {why or 'all are skipped'}")
         spaces = {name: Space(len(group), self._share_of(len(group))) for name, group in groups.items()}
 
         with observed(network) as trial, torch.no_grad():
@@ -131,7 +129,11 @@ class StructuredSparsity:
         weights = {path: weight_of(layer).detach() for path, layer in layers.items()}
         alive = {path: self._alive(layers[path], weight) for path, weight in weights.items()}
         spaces = {
-            path: Space(int(units.sum()), max(0, self._share_of(units.numel()) - int((~units).sum())), self._ways)
+            path: Space(
+                int(units.sum()),
+                max(0, self._share_of(units.numel()) - int((~units).sum())),
+                min(self.stride, weights[path][0, 0].numel()) if self.scale == "intra-kernel" else 1,
+            )
             for path, units in alive.items()
         }
 
@@ -155,10 +157,6 @@ class StructuredSparsity:
         notes = _notes({path: (mask.numel(), int(mask.sum())) for path, mask in chosen.items()})
         total, kept = (sum(int(note[key]) for note in notes.values()) for key in ("units", "kept"))
         return self._plan(edits, f"keep {kept:,} of {total:,} weights of kernels", told, notes)
-
-    @property
-    def _ways(self) -> int:
-        return self.stride if self.scale == "intra-kernel" else 1
 
     def _share_of(self, units: int) -> int:
         """How many of so many units are pruned: all of them at most at intra-kernel scale, else all but one."""
