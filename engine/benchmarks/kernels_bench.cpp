@@ -217,7 +217,7 @@ void conv2d_sparse(const Window& w) {
       last_ratio = ratio;
     }
     int rule = 0;  // per cent up to which the engine takes it
-    while (rule < 100 && set->conv2d_sparse_faster(w, (rule + 1) / 100.0 - 1e-9)) ++rule;
+    while (rule < 100 && set->conv2d_sparse_cost(w).at((rule + 1) / 100.0 - 1e-9) < 1) ++rule;
     std::printf("   density: even at %s%.0f %%, sparse is taken below %d %%\n", even == 1 ? "more than " : "",
                 (even == 1 ? last : even) * 100, rule);
     std::fflush(stdout);

@@ -56,6 +56,14 @@ def weights(rng: np.random.Generator, shape: tuple[int, ...]) -> dict[str, Weigh
     }
 
 
+def structured(rng: np.random.Generator, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """Bool of a convolution's weight: zeros that the engine leaves out as columns and as kernels."""
+    return {
+        "columns": np.broadcast_to(rng.random((1, *shape[1:])) < 0.2, shape),
+        "kernels": np.broadcast_to(rng.random((*shape[:2], 1, 1)) < 0.3, shape),
+    }
+
+
 def networks() -> dict[str, Net]:
     rng = np.random.default_rng(0)
     out: dict[str, Net] = {}
@@ -67,6 +75,11 @@ def networks() -> dict[str, Net]:
             net = Net((5, 4, cin_group * groups), info=b'{"model": "seed"}')
             net.conv2d(weight, groups=groups, pad=(1, 0, 0, 1), activation=RELU, bias=half(rng.normal(size=cout)))
             out[f"conv-{form}-{groups}-{shape[2]}"] = net
+    for name, kept in structured(rng, (18, 16, 3, 3)).items():
+        index = np.where(kept, rng.integers(0, 3, kept.shape), -1)
+        net = Net((7, 6, 16))
+        net.conv2d(Weight(CODEBOOK, index.shape, bits_payload(index, rng.normal(size=3))), pad=(1, 1, 1, 1))
+        out[f"conv-{name}"] = net
     for form, weight in weights(rng, (6, 9)).items():
         net = Net((1, 1, 9))
         net.linear(weight, scale=dense(np.ones(6)), bias=half(np.ones(6)))

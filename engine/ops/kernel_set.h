@@ -11,10 +11,19 @@ int winograd_tile(const Window&);
 size_t winograd_scratch(const Window&, int tile);
 void winograd(const Window&, int tile, const float* in, const float* panel, const Epilogue&, float* out, Range rows,
               Range panels, float* scratch);
-bool conv2d_sparse_faster(const Window&, double density);
+CostLine conv2d_sparse_cost(const Window&);
 size_t conv2d_sparse_scratch(const Window&);
 void conv2d_sparse(const Window&, const float* in, const SparseTaps&, const Epilogue&, float* out, Range rows,
                    Range channels, float* scratch);
+CostLine conv2d_columns_cost(const Window&);
+size_t conv2d_columns_scratch(const Window&);
+void conv2d_columns(const Window&, const float* in, const PanelColumns&, const Epilogue&, float* out, Range rows,
+                    Range panels, float* scratch);
+int winograd_pairs_tile(const Window&);
+CostLine winograd_pairs_cost(const Window&);
+size_t winograd_pairs_scratch(const Window&, int tile);
+void winograd_pairs(const Window&, const float* in, const ChannelPairs&, const Epilogue&, float* out, Range rows,
+                    Range channels, float* scratch);
 void depthwise(const Window&, const float* in, const float* weights, const Epilogue&, float* out, Range rows);
 void linear(int cin, int cout, const float* in, const float* panel, const Epilogue&, float* out, Range panels);
 void linear_sparse(const SparseRows&, const float* in, const Epilogue&, float* out, Range rows);

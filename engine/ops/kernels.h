@@ -98,6 +98,37 @@ struct SparseTaps {
   const SparseTap* tap;
 };
 
+// A convolution's weights without the columns of the lowered matrix (an input channel at a tap of the kernel) that are zero
+// for a whole panel. List p tells the columns of panel p: their offsets (conv2d_columns/layout.h) from `first` on, and their
+// weights [column][kPanel] from `value` on. Neighbours that use the same columns share `first`, and their weights
+// follow each other.
+struct ColumnList {
+  uint32_t first, count;
+  uint64_t value;
+};
+struct PanelColumns {
+  const ColumnList* list;
+  const int32_t* offset;
+  const float* value;
+};
+
+// A convolution's weights without the kernels that are zero, for Winograd's way in tiles of `tile` x `tile` outputs: the input
+// channels of output channel o in channel[begin[o]] .. channel[begin[o + 1]], their transformed weights [point][count].
+struct ChannelPairs {
+  int tile;
+  uint32_t count;  // of all pairs
+  const uint32_t* begin;
+  const uint32_t* channel;
+  const float* value;
+};
+
+// A measured time as a share of that of the set's dense way: `none` if all weights were zero, and `each` for all of them more.
+struct CostLine {
+  double none, each;
+  double at(double density) const { return none + each * density; }
+};
+constexpr CostLine kNever = {1e9, 0};
+
 struct HashedRows {
   const float* bucket;
   uint32_t buckets, seed, columns;
@@ -123,12 +154,27 @@ struct Kernels {
   void (*winograd)(const Window&, int tile, const float* in, const float* panel, const Epilogue&, float* out,
                    Range rows, Range panels, float* scratch);
 
-  // The same convolution from its non-zero weights, groups == 1, over output rows and channels. conv2d_sparse_faster:
-  // whether with `density`, the share of weights that are not zero, this set is faster so than in its dense ways.
-  bool (*conv2d_sparse_faster)(const Window&, double density);
+  // The same convolution from its non-zero weights, groups == 1, over output rows and channels. Costs here and below depend
+  // on the share of weights that a form does not leave out.
+  CostLine (*conv2d_sparse_cost)(const Window&);
   size_t (*conv2d_sparse_scratch)(const Window&);
   void (*conv2d_sparse)(const Window&, const float* in, const SparseTaps&, const Epilogue&, float* out, Range rows,
                         Range channels, float* scratch);
+
+  // The same from the columns that each panel uses, over output rows and panels.
+  CostLine (*conv2d_columns_cost)(const Window&);
+  size_t (*conv2d_columns_scratch)(const Window&);
+  void (*conv2d_columns)(const Window&, const float* in, const PanelColumns&, const Epilogue&, float* out, Range rows,
+                         Range panels, float* scratch);
+
+  // The same by Winograd's way from the kernels that are not zero, over output rows and channels, which begin at multiples
+  // of the tile and of kPanel. winograd_pairs_tile: the tile with which it is fastest, for a window that it is faster
+  // for. Null in a set that has no such kernel; its cost is then never asked.
+  int (*winograd_pairs_tile)(const Window&);
+  CostLine (*winograd_pairs_cost)(const Window&);
+  size_t (*winograd_pairs_scratch)(const Window&, int tile);
+  void (*winograd_pairs)(const Window&, const float* in, const ChannelPairs&, const Epilogue&, float* out, Range rows,
+                         Range channels, float* scratch);
 
   // groups == cin, cout == cin. Weights [kernel_h][kernel_w][channels].
   void (*depthwise)(const Window&, const float* in, const float* weights, const Epilogue&, float* out, Range rows);

@@ -14,7 +14,10 @@ constexpr Kernels table_with(const Int8Kernels* int8) {
   return {
       "neon", int8,
       conv2d_scratch, conv2d, winograd_tile, winograd_scratch, winograd,
-      plain::conv2d_sparse_faster, plain::conv2d_sparse_scratch, plain::conv2d_sparse, depthwise, linear,
+      plain::conv2d_sparse_cost, plain::conv2d_sparse_scratch, plain::conv2d_sparse,
+      conv2d_columns_cost, conv2d_columns_scratch, conv2d_columns,
+      winograd_pairs_tile, winograd_pairs_cost, winograd_pairs_scratch, winograd_pairs,
+      depthwise, linear,
       plain::linear_sparse, plain::linear_chunks, plain::linear_blocks, nullptr, linear_hashed, hashed_row, pack_signs,
       binary_conv2d, box_filter, max_pool, avg_pool, global_avg_pool, add, activation, affine, flatten, softmax, channel_shuffle, plain::depth_to_space, normalise_u8, normalise_f32,
   };

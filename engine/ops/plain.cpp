@@ -10,7 +10,10 @@ const Kernels& plain_kernels() {
   static constexpr Kernels table = {
       "plain", &int8_kernels,
       conv2d_scratch, conv2d, winograd_tile, winograd_scratch, nullptr,
-      conv2d_sparse_faster, conv2d_sparse_scratch, conv2d_sparse, depthwise, linear, linear_sparse, linear_chunks,
+      conv2d_sparse_cost, conv2d_sparse_scratch, conv2d_sparse,
+      conv2d_columns_cost, conv2d_columns_scratch, conv2d_columns,
+      nullptr, nullptr, nullptr, nullptr,
+      depthwise, linear, linear_sparse, linear_chunks,
       linear_blocks, linear_tiles, linear_hashed,
       hashed_row, pack_signs, binary_conv2d, box_filter, max_pool, avg_pool, global_avg_pool, add, activation, affine,
       flatten, softmax, channel_shuffle, depth_to_space, normalise_u8, normalise_f32,

@@ -12,6 +12,8 @@ enum class Work : uint8_t {
   kConvExpand,     // each panel filled first
   kWinograd,       // transformed panels
   kConvSparse,     // non-zero weights
+  kConvColumns,    // columns that are not zero for a whole panel
+  kWinogradPairs,  // kernels that are not zero, transformed
   kDepthwise,
   kLinear,
   kLinearExpand,

@@ -261,6 +261,17 @@ void choose_kernel(Step* step) {
       step->columns.count = source.cout;
       step->columns.unit = kPanel;
       break;
+    case Held::kColumns:
+      step->work = Work::kConvColumns;
+      step->columns.count = panel_count(source);
+      step->columns.unit = 2;  // kernels may take two at a time
+      break;
+    case Held::kPairs:
+      step->work = Work::kWinogradPairs;
+      step->rows.unit = step->weights.pairs.tile;
+      step->columns.count = source.cout;
+      step->columns.unit = kPanel;
+      break;
     case Held::kDepthwise: step->work = Work::kDepthwise; break;
     case Held::kCodebook:
     case Held::kSparse:

@@ -118,6 +118,12 @@ void run_part(const void* argument, int part, int thread) {
     case Work::kConvSparse:
       kernels.conv2d_sparse(window, in, weights.taps, epilogue, out, rows, columns, scratch);
       break;
+    case Work::kConvColumns:
+      kernels.conv2d_columns(window, in, weights.columns, epilogue, out, rows, columns, scratch);
+      break;
+    case Work::kWinogradPairs:
+      kernels.winograd_pairs(window, in, weights.pairs, epilogue, out, rows, columns, scratch);
+      break;
     case Work::kDepthwise: kernels.depthwise(window, in, weights.floats, epilogue, out, rows); break;
     case Work::kLinear: {
       const float* panels = weights.floats + panel_floats(weights.source) * size_t(columns.begin);
@@ -212,6 +218,8 @@ uint64_t step_scratch(const Step& step, const Kernels& kernels) {
   }
   if (step.work == Work::kWinograd) return kernels.winograd_scratch(step.window, step.weights.tile);
   if (step.work == Work::kConvSparse) return kernels.conv2d_sparse_scratch(step.window);
+  if (step.work == Work::kConvColumns) return kernels.conv2d_columns_scratch(step.window);
+  if (step.work == Work::kWinogradPairs) return kernels.winograd_pairs_scratch(step.window, step.weights.pairs.tile);
   const bool conv = step.work == Work::kConv || step.work == Work::kConvExpand;
   return panel + (conv ? kernels.conv2d_scratch(step.window) : 0);
 }

@@ -22,6 +22,9 @@ double estimated_nanoseconds(const Step& step, uint64_t layer_work, bool plain) 
       const double taps = double(step.weights.nonzeros), pixels = out / double(step.window.out.channels);
       return 0.02 * taps * pixels * slower + 0.3 * (in + out);
     }
+    case Work::kConvColumns: return 0.02 * double(step.weights.nonzeros) * out / double(step.window.out.channels) * slower;
+    case Work::kWinogradPairs:
+      return 0.01 * double(step.weights.nonzeros) * out / double(step.window.out.channels) + 0.6 * (in + out);
     case Work::kDepthwise: return 0.1 * work * slower;
     case Work::kLinear: return 0.04 * work * slower;
     case Work::kLinearExpand: return 1.0 * work;

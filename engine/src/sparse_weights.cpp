@@ -2,7 +2,6 @@
 #include <cmath>
 #include <cstring>
 
-#include "conv2d_sparse/layout.h"
 #include "cursor.h"
 #include "weight_holder.h"
 
@@ -87,54 +86,6 @@ bool narrow_columns(const Holder& at, uint32_t* columns32, uint64_t nonzeros, Ma
   return true;
 }
 
-// Whether a convolution is to run from its non-zero weights; in mode memory they would take more room than the form.
-bool worth_taps(const Holder& at, bool linear, bool depthwise, uint64_t nonzeros) {
-  if (linear || depthwise || at.mode == CAMFIT_MEMORY) return false;
-  return at.kernels.conv2d_sparse_faster(at.window(), double(nonzeros) / double(at.layer.weight->elements()));
-}
-
-template <class Visit>
-void visit_entries(const SparseRows& rows, const float* values, uint32_t row, const Visit& visit) {
-  const uint32_t* column = static_cast<const uint32_t*>(rows.column);
-  for (uint32_t e = rows.row_begin[row]; e < rows.row_begin[row + 1]; ++e) {
-    visit(column[e], values ? values[e] : rows.codebook[rows.code[e]]);
-  }
-}
-
-// From sparse rows, whose columns are (kernel, channel), to taps: sorted by block of input channels, then by row.
-bool fill_taps(const Holder& at, HeldWeights* out) {
-  const Window w = at.window();
-  const SparseLayout layout = sparse_layout(w);
-  const uint32_t cout = uint32_t(w.out.channels), cin = uint32_t(w.in.channels);
-  const uint64_t segments = uint64_t(sparse_blocks(w, layout)) * cout;
-  uint32_t* begin = at.allocator.take<uint32_t>(segments + 1);
-  SparseTap* tap = at.allocator.take<SparseTap>(out->nonzeros);
-  if (!begin || !tap) return at.no_memory();
-  const float* values = out->source.form == Form::kSparse ? out->source.values : nullptr;
-  const auto segment_of = [&](uint32_t row, uint32_t column) {
-    return uint64_t(column % cin / uint32_t(layout.channels)) * cout + row;
-  };
-  // Counts first, so that begin[s + 1] is where segment s begins; filling it moves that to its end.
-  std::memset(begin, 0, (segments + 1) * sizeof *begin);
-  for (uint32_t row = 0; row < cout; ++row) {
-    visit_entries(out->source.sparse, values, row, [&](uint32_t column, float) {
-      const uint64_t next = segment_of(row, column) + 2;
-      if (next <= segments) ++begin[next];
-    });
-  }
-  for (uint64_t s = 2; s <= segments; ++s) begin[s] += begin[s - 1];
-  for (uint32_t row = 0; row < cout; ++row) {
-    visit_entries(out->source.sparse, values, row, [&](uint32_t column, float value) {
-      const int channel = int(column % cin), position = int(column / cin);
-      const int64_t offset = sparse_offset(w, layout, channel, position / w.kernel_w, position % w.kernel_w);
-      tap[begin[segment_of(row, column) + 1]++] = SparseTap{int32_t(offset), value};
-    });
-  }
-  out->held = Held::kSparseConv;
-  out->taps = SparseTaps{begin, tap};
-  return true;
-}
-
 }  // namespace
 
 // From one byte for each weight, without rows in between. Mode memory keeps the bytes.
@@ -171,10 +122,8 @@ bool hold_codebook(const Holder& at, bool linear, bool depthwise, HeldWeights* o
   }
   bool held = false;
   if (linear && !hold_linear(at, out->source.sparse, entries, out->nonzeros, out, &held)) return false;
-  const bool taps = worth_taps(at, linear, depthwise, out->nonzeros);
-  if (!held && !(taps ? fill_taps(at, out) : depthwise ? fill_depthwise(at, out) : fill_all_panels(at, out))) {
-    return false;
-  }
+  if (!linear && !depthwise && !hold_sparse_conv(at, out, &held)) return false;
+  if (!held && !(depthwise ? fill_depthwise(at, out) : fill_all_panels(at, out))) return false;
   give_sparse(at.allocator, out->source.sparse);
   return true;
 }
@@ -217,10 +166,8 @@ bool hold_sparse(const Holder& at, bool linear, bool depthwise, HeldWeights* out
   const SparseRows& rows = source.sparse;
   const SparseRows values = {rows.row_begin, rows.column, false, nullptr, source.values};
   if (linear && !hold_linear(at, values, 0, out->nonzeros, out, &held)) return false;
-  const bool taps = worth_taps(at, linear, depthwise, out->nonzeros);
-  if (!held && !(taps ? fill_taps(at, out) : depthwise ? fill_depthwise(at, out) : fill_all_panels(at, out))) {
-    return false;
-  }
+  if (!linear && !depthwise && !hold_sparse_conv(at, out, &held)) return false;
+  if (!held && !(depthwise ? fill_depthwise(at, out) : fill_all_panels(at, out))) return false;
   give_sparse(at.allocator, source.sparse);
   at.allocator.give(const_cast<float*>(source.values));
   return true;

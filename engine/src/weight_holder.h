@@ -52,6 +52,10 @@ constexpr uint32_t kCodedEntries = 16;  // up to so many values, hold_linear may
 bool hold_linear(const Holder& at, const SparseRows& rows, uint32_t entries, uint64_t nonzeros, HeldWeights* out,
                  bool* held);
 
+// A convolution from its sparse rows in `out->source`, in the way that is fastest; not for depthwise ones. In mode memory none
+// is held, for all take more room than the form.
+bool hold_sparse_conv(const Holder& at, HeldWeights* out, bool* held);
+
 bool hold_codebook(const Holder& at, bool linear, bool depthwise, HeldWeights* out);
 bool hold_sparse(const Holder& at, bool linear, bool depthwise, HeldWeights* out);
 

@@ -12,6 +12,8 @@ enum class Held : uint8_t {
   kDepthwise,  // floats: [kernel_h][kernel_w][channels]
   kExpand,     // source: one panel at a time is filled at each run
   kSparseConv, // taps: a convolution runs from its non-zero weights
+  kColumns,    // columns: a convolution runs from the columns that each panel uses
+  kPairs,      // pairs: a convolution runs from its kernels that are not zero
   kCodebook,   // source.sparse: a linear layer runs from it
   kSparse,     // source.sparse and values: a linear layer runs from it
   kLinearRows, kLinearChunks, kLinearBlocks, kLinearTiles,  // linear: mode speed's forms of the two above
@@ -35,6 +37,8 @@ struct HeldWeights {
   const float* floats;
   const uint64_t* words;
   SparseTaps taps;
+  PanelColumns columns;
+  ChannelPairs pairs;
   union {
     SparseRows rows;
     SparseChunks chunks;

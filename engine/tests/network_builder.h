@@ -162,7 +162,10 @@ class NetworkBuilder {
     return weight(2, shape, encode(shape, index, values));
   }
   uint32_t sparse(const std::vector<uint32_t>& shape, uint32_t one_in) {
-    const std::vector<int32_t> index = random_index(shape, 1, one_in);
+    return sparse(shape, random_index(shape, 1, one_in));
+  }
+  // The weights whose index is 0 are kept; the others' are -1.
+  uint32_t sparse(const std::vector<uint32_t>& shape, const std::vector<int32_t>& index) {
     const Bytes positions = encode(shape, index, {1.0f});
     Bytes payload;
     put_u32(payload, uint32_t(positions.size()));

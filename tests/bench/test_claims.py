@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from camfit.bench.claims import second_order, structured, winning_ticket
 from camfit.bench.claims.claim import Claim, ClaimError, Measure, Progress, chosen
 from camfit.bench.claims.claims_page import page, summary
 from camfit.bench.claims.pieces import piece_path
@@ -119,8 +118,7 @@ def test_every_claim_has_a_row_of_its_own() -> None:
 
 
 def judged(row: str, *figures: dict[str, float]) -> bool:
-    claims = (*second_order.CLAIMS, *structured.CLAIMS, *winning_ticket.CLAIMS)
-    return next(claim for claim in claims if claim.row == row).judge(figures)
+    return next(claim for claim in CLAIMS if claim.row == row).judge(figures)
 
 
 def test_the_loss_must_rise_less_everywhere() -> None:
@@ -179,3 +177,17 @@ def test_the_packages_claims_are_those_of_the_results() -> None:
         assert row in held, f"{row} is published, but not in {results}"
         for name, value in claim.figures.items():
             assert value == pytest.approx(sum(figures[name] for figures in held[row]) / len(held[row]))
+
+
+def test_every_scale_must_beat_chance_and_be_faster() -> None:
+    figures = {
+        f"{scale}, {name}": value
+        for scale in ("feature-map", "kernel", "intra-kernel")
+        for name, value in (
+            ("before fine-tuning", 80.0), ("random, before", 70.0),
+            ("after fine-tuning", 95.0), ("random, after", 94.0), ("time", 0.6),
+        )
+    }  # fmt: skip
+    assert judged("PR4", figures)
+    assert not judged("PR4", figures | {"kernel, random, after": 95.0})
+    assert not judged("PR4", figures, figures | {"intra-kernel, time": 1.0})

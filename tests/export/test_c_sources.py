@@ -20,8 +20,11 @@ from camfit.engine import Engine
 from camfit.errors import ExportError, FileError
 from camfit.export import export_c
 from camfit.forms import Codebook, attach
+from camfit.method import Calibration
+from camfit.methods.pruning.structured_sparsity import Scale, StructuredSparsity
 from camfit.network import Network
 from camfit.pack import pack
+from camfit.surgery import apply
 from camfit.trace import trace
 from engine.writer import RELU, RELU6, Net, dense, half, hashed, sign
 from export.compiled import STRICT, assert_runs_as_the_engine, assert_same_bits, cc, images_for, run_on_arm
@@ -59,6 +62,16 @@ def sections(folder: Path) -> dict[str, int]:
 def test_random_networks_in_random_forms(network: Network, seed: int, half: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         assert_runs_as_the_engine(Path(folder), packed(with_forms(network, seed), half=half), seed)
+
+
+@pytest.mark.parametrize("scale", ["kernel", "intra-kernel"])
+def test_structured_zeros(scale: Scale, tmp_path: Path) -> None:
+    """The engine's plain set leaves columns out; exported sources read the stored weights: the same bits all the same."""
+    torch.manual_seed(0)
+    network = trace(zoo.build("digits_cnn", (3, 9, 9), 4), (3, 9, 9))
+    calibration = Calibration(torch.randn(4, 3, 9, 9), torch.zeros(4, dtype=torch.int64))
+    pruned = apply(network, StructuredSparsity(scale, 0.8, stride=3, group=16, rounds=0).plan(network, calibration))
+    assert_runs_as_the_engine(tmp_path, packed(pruned), 1)
 
 
 @pytest.mark.parametrize("scale_input", [False, True])

@@ -25,7 +25,7 @@ void fill_planes(const Window& w, const SparseLayout& l, const float* in, int fi
 }  // namespace
 
 // Sums in the order of the dense kernel, as exported sources have them, are worth more here than speed.
-bool conv2d_sparse_faster(const Window&, double) { return false; }
+CostLine conv2d_sparse_cost(const Window&) { return kNever; }
 
 size_t conv2d_sparse_scratch(const Window& w) {
   const SparseLayout l = sparse_layout(w);

@@ -134,15 +134,15 @@ void store_tile(const Window& w, const SparseLayout& l, const float* sums, size_
 }  // namespace
 
 // Measured (docs/engine.md), where the times cross. Winograd's way loses its lead when its weights come from memory.
-bool conv2d_sparse_faster(const Window& w, double density) {
+CostLine conv2d_sparse_cost(const Window& w) {
   constexpr int64_t kHugeFloats = 4 << 20;
   constexpr double kOfWinograd = 0.14, kOfWinogradHuge = 0.27, kOfDirect = 0.4, kOfDirectFew = 0.17;
   constexpr int kFewPixels = 32;  // so few sums to a weight that reading it shows
-  if (!sparse_fits(w)) return false;
+  if (!sparse_fits(w)) return kNever;
   const int tile = winograd_tile(w);
-  if (tile == 0) return density < (int64_t(w.out.height) * w.out.width < kFewPixels ? kOfDirectFew : kOfDirect);
+  if (tile == 0) return {0, 1 / (int64_t(w.out.height) * w.out.width < kFewPixels ? kOfDirectFew : kOfDirect)};
   const int64_t panels = ceil_div(w.out.channels, kPanel);
-  return density < (panels * int64_t(winograd_panel_floats(w, tile)) > kHugeFloats ? kOfWinogradHuge : kOfWinograd);
+  return {0, 1 / (panels * int64_t(winograd_panel_floats(w, tile)) > kHugeFloats ? kOfWinogradHuge : kOfWinograd)};
 }
 
 size_t conv2d_sparse_scratch(const Window& w) {

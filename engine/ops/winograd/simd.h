@@ -9,7 +9,7 @@
 
 #include "../product.h"
 #include "../simd.h"
-#include "transforms.h"
+#include "tiles.h"
 #include "winograd/winograd.h"
 
 namespace camfit {
@@ -53,37 +53,6 @@ Layout layout_of(const Window& w, int tile) {
   l.inputs = all * l.input_step;
   l.products = all * l.product_step;
   return l;
-}
-
-// Where tile number `index`, counted row by row, begins in the output.
-struct Place {
-  int y, x;
-};
-inline Place place_of(int index, int across, int tile) { return {index / across * tile, index % across * tile}; }
-
-// All channels of one tile. source(i, j): input pixel (i, j) of the tile.
-template <int A, typename Source>
-inline __attribute__((always_inline)) void transform_tile(const Source& source, int channels, float* to, size_t step) {
-  for (int c = 0; c < channels; c += kLanes) {
-    const bool whole = c + kLanes <= channels;
-    const Vec::Mask mask = Vec::mask(channels - c);
-    Vec rows[A][A];
-    CAMFIT_UNROLL(6) for (int j = 0; j < A; ++j) {
-      Vec d[A], t[A];
-      if (whole)
-        CAMFIT_UNROLL(6) for (int i = 0; i < A; ++i) d[i] = Vec::load(source(i, j) + c);
-      else
-        CAMFIT_UNROLL(6) for (int i = 0; i < A; ++i) d[i] = Vec::load(source(i, j) + c, mask);
-      transform_input(d, t);
-      CAMFIT_UNROLL(6) for (int i = 0; i < A; ++i) rows[i][j] = t[i];
-    }
-    float* at = to + c;
-    CAMFIT_UNROLL(6) for (int i = 0; i < A; ++i) {
-      Vec t[A];
-      transform_input(rows[i], t);
-      CAMFIT_UNROLL(6) for (int j = 0; j < A; ++j, at += step) t[j].store(at);
-    }
-  }
 }
 
 template <int A>
@@ -131,37 +100,6 @@ __attribute__((noinline)) void multiply(const Layout& l, int count, int cin, con
   });
 }
 
-// `count` tiles of N vectors of channels, stored from `out` on.
-template <int M, int A, int N>
-__attribute__((noinline)) void transform_outputs(const Window& w, const Layout& l, int first, int count,
-                                                 const float* products, const ChannelFinish<Vec, N>& finish,
-                                                 float* out, int end_row) {
-  const int across = ceil_div(w.out.width, M);
-  const size_t channels = size_t(w.out.channels), row = size_t(w.out.width) * channels;
-  for (int t = 0; t < count; ++t) {
-    const Place place = place_of(first + t, across, M);
-    const int height = end_row - place.y < M ? end_row - place.y : M;
-    const int width = w.out.width - place.x < M ? w.out.width - place.x : M;
-    CAMFIT_UNROLL(2) for (int n = 0; n < N; ++n, products += kLanes) {
-      Vec columns[M][A];
-      CAMFIT_UNROLL(6) for (int j = 0; j < A; ++j) {
-        Vec m[A], y[M];
-        CAMFIT_UNROLL(6) for (int i = 0; i < A; ++i) m[i] = Vec::load(products + size_t(i * A + j) * l.product_step);
-        transform_output(m, y);
-        CAMFIT_UNROLL(4) for (int i = 0; i < M; ++i) columns[i][j] = y[i];
-      }
-      float* to = out + size_t(place.y) * row + size_t(place.x) * channels;
-      CAMFIT_UNROLL(4) for (int i = 0; i < M; ++i, to += row) {
-        if (i >= height) break;
-        Vec y[M];
-        transform_output(columns[i], y);
-        CAMFIT_UNROLL(4) for (int j = 0; j < M; ++j)
-          if (j < width) finish.store(to + j * channels, n, y[j]);
-      }
-    }
-  }
-}
-
 template <int M, int A>
 void convolve(const Window& w, const float* in, const float* panel, const Epilogue& epilogue, float* out, Range rows,
               Range panels, float* scratch) {
@@ -200,10 +138,10 @@ void convolve(const Window& w, const float* in, const float* panel, const Epilog
       for (int p = group; p < stop; p += kPanelsAtOnce, from += l.products) {
         const int channel = p * kPanel, left = w.out.channels - channel;
         if (single(p))
-          transform_outputs<M, A, 1>(w, l, first, count, from, ChannelFinish<Vec, 1>(epilogue, channel, left),
+          transform_outputs<M, A, 1>(w, first, count, from, l.product_step, ChannelFinish<Vec, 1>(epilogue, channel, left),
                                      out + channel, rows.end);
         else
-          transform_outputs<M, A, 2>(w, l, first, count, from, ChannelFinish<Vec, 2>(epilogue, channel, left),
+          transform_outputs<M, A, 2>(w, first, count, from, l.product_step, ChannelFinish<Vec, 2>(epilogue, channel, left),
                                      out + channel, rows.end);
       }
     }

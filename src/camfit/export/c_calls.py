@@ -258,7 +258,9 @@ class Program:
         ends = f"{self.bytes_at(source)} + band.in, rows + band.out"
         convolution = self._int8_weighted(number, op, into, (rows, *out[1:]), "&band.conv", ends)
         ends = f"rows, {self.bytes_at(to)} + row * {width * channels}"
-        kernel, call = integer_calls.moved(pool, level, out, "&band.pool", ends, self.contents.source)
+        kernel, call = integer_calls.moved(
+            pool, level, out, (height, width, channels), "&band.pool", ends, self.contents.source
+        )
         self._use(kernel)
         return fused.loop(height, windows, [convolution, call])
 

@@ -42,18 +42,18 @@ _DATA = "mnist-5k"
 _TRAINING = Train(12, learning_rate=0.05, schedule="one-cycle")
 _TUNING = Train(2, learning_rate=0.01)
 _SHARE = 0.5
-_DRAWS = 5
+DRAWS = 5
 _CRITERIA: tuple[Criterion, ...] = (
     "taylor", "weight", "activation-mean", "activation-std", "apoz", "mutual-information", "random"
 )  # fmt: skip
 _SETTING = (
     f"LeNet-5 on {_DATA}, {_TRAINING.epochs} epochs; every group loses the same share of its channels, half of the "
     f"multiply-accumulates in all; fine-tuned for {_TUNING.epochs} epochs. Figures: test accuracy in percent, that of "
-    f"random channels is the mean of {_DRAWS} draws; time is the packed file's over the whole network's, by turns."
+    f"random channels is the mean of {DRAWS} draws; time is the packed file's over the whole network's, by turns."
 )
 
 
-class _Subject:
+class Subject:
     """The trained network and its data, for one seed."""
 
     def __init__(self, seed: int, progress: Progress) -> None:
@@ -85,9 +85,9 @@ class _Subject:
 
 
 def _against_chance(method: Callable[[], Planner], seed: int, folder: Path, progress: Progress) -> Figures:
-    subject = _Subject(seed, progress)
+    subject = Subject(seed, progress)
     ours = subject.pruned(method())
-    chance = [subject.pruned(Taylor(macs=_SHARE, criterion="random"), draw) for draw in range(_DRAWS)]
+    chance = [subject.pruned(Taylor(macs=_SHARE, criterion="random"), draw) for draw in range(DRAWS)]
     before, after = subject.accuracies(ours)
     others = np.mean([subject.accuracies(network) for network in chance], axis=0)
     return {
@@ -97,11 +97,11 @@ def _against_chance(method: Callable[[], Planner], seed: int, folder: Path, prog
         "after fine-tuning": after,
         "random, after": float(others[1]),
         "multiply-accumulates": sum(macs(ours).values()) / sum(macs(subject.network).values()),
-        "time": _time(subject, ours),
+        "time": time_share(subject, ours),
     }
 
 
-def _time(subject: _Subject, network: Network) -> float:
+def time_share(subject: Subject, network: Network) -> float:
     """Milliseconds of an image on the engine over the whole network's, median of rounds by turns."""
     image = subject.dataset.test.images[0]
     engines = [Engine(pack(of, subject.dataset.normalisation).data) for of in (subject.network, network)]
@@ -121,7 +121,7 @@ def _beats_chance(measured: Sequence[Figures]) -> bool:
 
 def _taylor(seed: int, folder: Path, progress: Progress) -> Figures:
     figures = dict(_against_chance(lambda: Taylor(macs=_SHARE), seed, folder, progress))
-    subject = _Subject(seed, progress)
+    subject = Subject(seed, progress)
     groups = Graph.of(subject.network).groups
     truth = _unit({name: change.abs() for name, change in oracle(subject.network, groups, subject.calibration).items()})
     for criterion in _CRITERIA:
@@ -147,7 +147,7 @@ def _taylor_holds(measured: Sequence[Figures]) -> bool:
 
 def _duplicates(seed: int, folder: Path, progress: Progress) -> Figures:
     figures = dict(_against_chance(lambda: GeometricMedian(macs=_SHARE), seed, folder, progress))
-    network = _Subject(seed, progress).network
+    network = Subject(seed, progress).network
     layer = network.layer("conv2")
     assert isinstance(layer, nn.Conv2d)
     planted = 10

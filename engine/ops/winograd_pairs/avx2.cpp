@@ -1,0 +1,3 @@
+#if defined(__AVX2__)
+#include "simd.h"  // of this folder
+#endif

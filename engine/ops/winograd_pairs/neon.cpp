@@ -1,0 +1,3 @@
+#if defined(__aarch64__)
+#include "simd.h"  // of this folder
+#endif
