@@ -12,7 +12,7 @@ import typer
 
 from camfit import terminal
 from camfit.arguments import JsonOption
-from camfit.bench import codec, engine, engine_page, figures, fit, photographs
+from camfit.bench import codec, engine, engine_page, figures, fit, photographs, surgery
 from camfit.bench.claims import claims_page
 from camfit.bench.claims import run as claims
 from camfit.bench.claims.rows import CLAIMS
@@ -118,6 +118,24 @@ def photographs_command(
         write_json(write / "photographs.json", report)
         write_atomically(write / "photographs.md", photographs.page(report).encode())
     _show(report, photographs.page(report), as_json)
+
+
+@app.command(name="surgery")
+def surgery_command(
+    repeats: Annotated[int, typer.Option("--repeats", help="Times that ResNet-18 is halved", min=1, metavar="N")] = 20,
+    write: WriteOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Time halving ResNet-18, and loading, pruning and packing VGG-16, with the memory that takes.
+
+    Minutes, and 6 GB of memory.
+    """
+    report = surgery.measure(repeats, _command(), terminal.progress)
+    if write is not None:
+        write.mkdir(parents=True, exist_ok=True)
+        write_json(write / "surgery.json", msgspec.to_builtins(report))
+        write_atomically(write / "surgery.md", surgery.page(report).encode())
+    _show(msgspec.to_builtins(report), surgery.page(report), as_json)
 
 
 @app.command(name="claims")
