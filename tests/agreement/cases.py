@@ -174,7 +174,6 @@ class Structure:
         elif isinstance(form, Codebook):
             index = np.where(alive, rng.integers(0, form.entries, shape), -1)
             _fill(form.index, index.astype(np.int32))
-            _fill(form.slot, index + 1)
         step: Tensor | float = 0.0
         if isinstance(form, Integer):
             scale = stored.abs().flatten(1).amax(1) / form.limit * float(rng.uniform(0.5, 1.0)) + 1e-6

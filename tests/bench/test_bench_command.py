@@ -31,7 +31,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "interleave", lambda calls, seconds: whole(calls, seconds, rounds=2))
 
 
-@pytest.mark.parametrize("name", ["engine", "fit", "codec", "photographs", "calibration"])
+@pytest.mark.parametrize("name", [each.name for each in command.app.registered_commands])
 def test_every_option_is_explained(name: str, run: Camfit) -> None:
     found = run(name, "--help")
     assert found.status == 0

@@ -12,7 +12,17 @@ import typer
 
 from camfit import measured_claims, terminal
 from camfit.arguments import JsonOption
-from camfit.bench import calibration, codec, engine, engine_page, figures, fit, photographs, photographs_pruned
+from camfit.bench import (
+    calibration,
+    codec,
+    engine,
+    engine_page,
+    figures,
+    fit,
+    photographs,
+    photographs_pruned,
+    surgery,
+)
 from camfit.bench.claims import claims_page
 from camfit.bench.claims import run as claims
 from camfit.bench.claims.rows import CLAIMS
@@ -164,6 +174,24 @@ def calibration_command(
         write_json(write / "calibration.json", msgspec.to_builtins(report))
         write_atomically(write / "calibration.md", calibration.page(report).encode())
     _show(msgspec.to_builtins(report), calibration.page(report), as_json)
+
+
+@app.command(name="surgery")
+def surgery_command(
+    repeats: Annotated[int, typer.Option("--repeats", help="Times that ResNet-18 is halved", min=1, metavar="N")] = 20,
+    write: WriteOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Time halving ResNet-18, and loading, pruning and packing VGG-16, with the memory that takes.
+
+    Minutes, and 6 GB of memory.
+    """
+    report = surgery.measure(repeats, _command(), terminal.progress)
+    if write is not None:
+        write.mkdir(parents=True, exist_ok=True)
+        write_json(write / "surgery.json", msgspec.to_builtins(report))
+        write_atomically(write / "surgery.md", surgery.page(report).encode())
+    _show(msgspec.to_builtins(report), surgery.page(report), as_json)
 
 
 @app.command(name="claims")

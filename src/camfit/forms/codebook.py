@@ -15,16 +15,16 @@ class _Share(torch.autograd.Function):
     """Looks centroids up; the gradient of a centroid is the sum over the weights that share it (the paper's eq. 3)."""
 
     @staticmethod
-    def forward(ctx: Any, centroids: Tensor, slot: Tensor) -> Tensor:
-        ctx.save_for_backward(slot)
+    def forward(ctx: Any, centroids: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(index)
         ctx.entries = centroids.numel()
         table = torch.cat([centroids.new_zeros(1), centroids])
-        return table.take(slot)
+        return table.index_select(0, (index + 1).reshape(-1)).reshape(index.shape)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (slot,) = ctx.saved_tensors
-        sums = torch.bincount(slot.reshape(-1), weights=gradient.reshape(-1), minlength=ctx.entries + 1)
+        (index,) = ctx.saved_tensors
+        sums = torch.bincount((index + 1).reshape(-1), weights=gradient.reshape(-1), minlength=ctx.entries + 1)
         return sums[1:].to(gradient.dtype), None
 
 
@@ -41,7 +41,6 @@ class Codebook(Form):
 
     name = "codebook"
     index: Tensor
-    slot: Tensor
 
     def __init__(self, index: Tensor, entries: int) -> None:
         super().__init__()
@@ -53,10 +52,9 @@ class Codebook(Form):
             )
         self.entries = entries
         self.register_buffer("index", index.to(torch.int32).clone())
-        self.register_buffer("slot", index.to(torch.int64) + 1, persistent=False)
 
     def forward(self, stored: Tensor) -> Tensor:
-        return _Share.apply(stored, self.slot)  # type: ignore[no-any-return, no-untyped-call]
+        return _Share.apply(stored, self.index)  # type: ignore[no-any-return, no-untyped-call]
 
     def keep(self, stored: Tensor, dim: int, index: Tensor) -> tuple[Form, Tensor]:
         form = Codebook(self.index.index_select(dim, index), self.entries)

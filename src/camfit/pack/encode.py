@@ -47,9 +47,8 @@ def decisions(weight: Weight) -> int:
     values = 1
     if isinstance(weight.form, Codebook):
         assert weight.stored is not None
-        index = weight.form.index[weight.form.index >= 0]
-        used = torch.bincount(index.long(), minlength=weight.form.entries) > 0
-        kept, values = index.numel(), weight.stored[used].unique().numel()
+        used = torch.from_numpy(_used(weight.form.index.numpy(), weight.form.entries))
+        kept, values = int((weight.form.index >= 0).sum()), weight.stored[used].unique().numel()
     elif isinstance(weight.form, Integer):
         kept = size if weight.form.mask is None else kept
         values = int((torch.bincount(weight.values.long().flatten() + weight.form.limit) > 0).sum())
@@ -107,10 +106,10 @@ def _codebook(
     """
     rounded = _half(codebook) if half else None
     values, half = codebook.astype(np.float32) if rounded is None else rounded.astype(np.float32), rounded is not None
-    alive = index >= 0
-    kept, codes = np.unique(values[index[alive]], return_inverse=True)
-    ordered = np.full(index.shape, -1, np.int32)
-    ordered[alive] = codes.reshape(-1)
+    kept = np.unique(values[_used(index, len(values))])
+    # An index of -1 takes the last one.
+    code_of = np.append(np.searchsorted(kept, values), -1).astype(np.int32)
+    ordered = code_of[index]
     entries = kept if kept.size else values[:1]  # all pruned: a codebook still holds one value
     data, sizes = _native.encode_codebook(ordered, entries, coder, gap_bits, half)
     parts = {
@@ -122,11 +121,18 @@ def _codebook(
     return data, parts
 
 
+def _used(index: np.ndarray, entries: int) -> np.ndarray:
+    """Which entries of a codebook occur, bool [entries]."""
+    found = np.zeros(entries + 1, np.bool_)
+    found[index] = True  # an index of -1 marks the one behind them
+    return found[:entries]
+
+
 def _sparse(dense: np.ndarray, coder: str) -> tuple[bytes, dict[str, int]]:
     """Positions as a codebook payload of the one value 1, then the values in row-major order."""
     alive = dense != 0
     positions, parts = _codebook(
-        np.where(alive, 0, -1).astype(np.int32), np.ones(1, np.float32), coder, True, gap_bits=8
+        np.where(alive, np.int32(0), np.int32(-1)), np.ones(1, np.float32), coder, True, gap_bits=8
     )
     values = dense[alive].astype("<f4").tobytes()
     data = struct.pack("<I", len(positions)) + positions + values

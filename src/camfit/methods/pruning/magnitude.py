@@ -69,10 +69,10 @@ class Magnitude:
         return Plan("magnitude", tuple(edits), kept_of(notes), notes)
 
     def _masks(self, weights: dict[str, Tensor], alive: dict[str, Tensor]) -> dict[str, Tensor]:
-        sizes = {path: weight.abs() for path, weight in weights.items()}
         if self.sparsity is not None:
+            sizes = {path: weight.abs() for path, weight in weights.items()}
             return share_weights(sizes, alive, self.keep, self.sparsity, self.allocation)
-        counted = {path: size for path, size in sizes.items() if path in self.keep}
+        counted = {path: weight.abs() for path, weight in weights.items() if path in self.keep}
         masks = share_weights(counted, alive, self.keep, 0.0, "uniform")
         return {path: masks[path] if path in masks else self._above(path, weights[path]) for path in weights}
 

@@ -63,7 +63,7 @@ class WeightSharing:
                 continue
             weight = weight_of(layer).detach()
             alive = weight != 0
-            index = torch.full(weight.shape, -1, dtype=torch.int64)
+            index = torch.full(weight.shape, -1, dtype=torch.int32)
             values = weight[alive]
             count = self.entries.get(path, 2 ** self.layer_bits.get(path, self.bits))
             centroids = torch.zeros(1)
@@ -113,7 +113,7 @@ def kmeans(
     edges = torch.cat([borders.new_zeros(1), borders, borders.new_full((1,), len(values))])
     sizes = edges[1:] - edges[:-1]
     used = sizes > 0
-    labels = torch.repeat_interleave(torch.arange(int(used.sum())), sizes[used])
+    labels = torch.repeat_interleave(torch.arange(int(used.sum()), dtype=torch.int32), sizes[used])
     result = torch.empty_like(labels)
     result[order] = labels
     return centroids[used].to(weights.dtype), result
