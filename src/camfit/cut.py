@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from camfit.forms import Codebook, Masked, attach, form_of, stored_of
 from camfit.graph import ChannelGroup
-from camfit.network import Network
+from camfit.network import Network, Slice
 
 
 def cut(network: Network, removals: Iterable[tuple[ChannelGroup, tuple[int, ...]]]) -> None:
@@ -29,7 +29,12 @@ def cut(network: Network, removals: Iterable[tuple[ChannelGroup, tuple[int, ...]
             for channel in channels:
                 places.update(slot.positions[channel])
     for path in dict.fromkeys(path for path, _ in gone):
-        _narrow(network.layer(path), gone.get((path, "out"), set()), gone.get((path, "in"), set()))
+        layer = network.layer(path)
+        if isinstance(layer, Slice):
+            layer.first -= len(gone.get((path, "before"), set()))
+            layer.count -= len(gone.get((path, "within"), set()))
+        else:
+            _narrow(layer, gone.get((path, "out"), set()), gone.get((path, "in"), set()))
 
 
 def blank(network: Network, removals: Iterable[tuple[ChannelGroup, tuple[int, ...]]]) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from camfit.errors import ModelError
 from camfit.forms.sign import sign
-from camfit.network import Add, Concat
+from camfit.network import Add, Concat, DepthToSpace, Slice
 
 
 class _SignThrough(torch.autograd.Function):
@@ -204,6 +204,8 @@ LAYERS: dict[str, LayerKind] = {
     "add": LayerKind(Add, ()),
     "concat": LayerKind(Concat, ()),
     "channel_shuffle": LayerKind(nn.ChannelShuffle, ("groups",)),
+    "depth_to_space": LayerKind(DepthToSpace, ("block", "crop")),
+    "slice": LayerKind(Slice, ("first", "count")),
     "quantize_mean": LayerKind(QuantizeMean, ("pixels", "source_scale")),
     "quantize": LayerKind(Quantize, ()),
 }
@@ -215,6 +217,11 @@ def pair(value: object) -> tuple[int, int]:
         return value, value
     assert isinstance(value, Sequence)
     return int(value[0]), int(value[-1])
+
+
+def is_depthwise(layer: nn.Module) -> bool:
+    """True for a convolution whose every output reads one input: it hands channels on."""
+    return isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1
 
 
 def kind_of(layer: nn.Module) -> str:
