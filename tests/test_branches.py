@@ -27,10 +27,10 @@ def drop(join: str, branch: int) -> Plan:
 
 
 def test_without_a_branch_it_is_as_with_a_zero_there_on_random_networks() -> None:
-    """Removed is masked, for every input of every join of 300 networks; what cannot go is said."""
+    """Removed is masked, for every input of every join of 120 networks; what cannot go is said."""
     gone = {Add: 0, Concat: 0}
     refused = 0
-    for seed in range(300):
+    for seed in range(120):
         network = random_network(seed).double()
         if seed % 3 == 0:
             network = with_forms(network, seed, ("dense", "masked", "codebook"))
@@ -51,7 +51,7 @@ def test_without_a_branch_it_is_as_with_a_zero_there_on_random_networks() -> Non
             assert network_bytes(network_from_bytes(network_bytes(removed), "memory")) == network_bytes(removed)
             gone[kind] += 1
         assert network_bytes(network) == before
-    assert gone[Add] > 150 and gone[Concat] > 100 and refused > 10
+    assert gone[Add] > 50 and gone[Concat] > 40 and refused > 5
 
 
 def test_a_residual_block_becomes_the_identity() -> None:

@@ -14,6 +14,7 @@ from torch import nn
 from camfit.cut import blank, cut
 from camfit.errors import PlanError
 from camfit.graph import ChannelGroup, Graph
+from camfit.layers import is_depthwise
 from camfit.network import INPUT, Add, Concat, Network, Node
 
 
@@ -107,10 +108,10 @@ def _own_groups(marked: Network, marker: str, join: str) -> tuple[ChannelGroup, 
         raise PlanError(f"a branch of {join!r} cannot go: {graph.frozen[marker].reason}")
     groups = graph.groups_of(marker)
     for group in groups:
-        handed_on = {slot.layer for slot in group.consumers}
         for slot in group.producers:
-            computes = isinstance(marked.layer(slot.layer), nn.Conv2d | nn.Linear)
-            if computes and slot.layer != marker and slot.layer not in handed_on:
+            layer = marked.layer(slot.layer)
+            computes = isinstance(layer, nn.Conv2d | nn.Linear) and not is_depthwise(layer)
+            if computes and slot.layer != marker:
                 raise PlanError(
                     f"a branch of {join!r} cannot go: behind it, its channels are tied to those of {slot.layer!r}"
                 )

@@ -220,6 +220,11 @@ def pair(value: object) -> tuple[int, int]:
     return int(value[0]), int(value[-1])
 
 
+def is_depthwise(layer: nn.Module) -> bool:
+    """True for a convolution whose every output reads one input: it hands channels on."""
+    return isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1
+
+
 def kind_of(layer: nn.Module) -> str:
     """Name of the layer's kind; a :class:`ModelError` for a module that no network may hold."""
     for name, kind in LAYERS.items():

@@ -67,7 +67,9 @@ def _traced(kind: str) -> bytes:
 
 
 # Methods that learn take as few rounds as tell anything: the laws hold after any number.
-BRIEF: Mapping[str, Mapping[str, object]] = MappingProxyType({"lstm-guide": {"rounds": 2, "episodes": 3}})
+BRIEF: Mapping[str, Mapping[str, object]] = MappingProxyType(
+    {"lstm-guide": {"rounds": 2, "episodes": 3}, "gal": {"passes": 2, "recovery": 1}}
+)
 
 
 def planner(name: str) -> Planner:

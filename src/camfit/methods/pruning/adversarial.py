@@ -6,6 +6,7 @@ Lin et al., Towards Optimal Structured CNN Pruning via Generative Adversarial Le
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -75,9 +76,8 @@ class Game:
         self._weights = torch.optim.Adam(masked.parameters(), lr=rates[0])
         self._judge = torch.optim.Adam(self.discriminator.parameters(), lr=1e-3, weight_decay=_DECAY)
         # A group's masks add up to one map: each feels a share of the error's curvature, and may step as much farther.
-        self.masks = Fista(
-            torch.ones(len(masked), dtype=self._wanted.dtype), rates[1] * masked.sizes().to(self._wanted)
-        )
+        steps = rates[1] * masked.sizes().to(self._wanted)
+        self.masks = Fista(torch.ones_like(steps), steps)
 
     def play(self, sparsity: Tensor | float, alive: Tensor) -> None:
         """One pass over the images.
@@ -86,18 +86,23 @@ class Game:
             sparsity: λ of each mask.
             alive: masks that may be other than zero, bool.
         """
-        self.masks.restart()
         with torch.enable_grad():
             for rows in self._batches():
                 point = self.masks.point.detach().requires_grad_()
                 made = self._masked.outputs(self._inputs[rows], point).flatten(1)
                 self._judge_once(self._wanted[rows], made.detach())
+                loss = self._loss(made, self._wanted[rows])
                 self._weights.zero_grad()
-                self._loss(made, self._wanted[rows]).backward()
+                loss.backward()
+                assert point.grad is not None
+                self.masks.advance(float(loss.detach()), point.grad, partial(self._value, rows), sparsity, alive)
                 self._weights.step()
                 self._masked.settle()
-                assert point.grad is not None
-                self.masks.advance(point.grad, sparsity, alive)
+
+    @torch.no_grad()
+    def _value(self, rows: Tensor, masks: Tensor) -> float:
+        """The loss of some images under these masks."""
+        return float(self._loss(self._masked.outputs(self._inputs[rows], masks).flatten(1), self._wanted[rows]))
 
     def _batches(self) -> Iterator[Tensor]:
         return iter(torch.randperm(len(self._inputs), generator=self._generator).split(_BATCH))

@@ -7,9 +7,14 @@ Sciences 2, 2009.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+_HALVINGS = 30
+# Of a loss in float32.
+_SLACK = 1e-5
 
 
 def soft_threshold(values: Tensor, amount: Tensor | float) -> Tensor:
@@ -20,12 +25,15 @@ def soft_threshold(values: Tensor, amount: Tensor | float) -> Tensor:
 class Fista:
     """Iterates x_k, and the points y_k between them at which gradients are taken.
 
-    x_k = soft(y_k − η·∇(y_k), η·λ), t_{k+1} = (1 + √(1 + 4·t_k²)) / 2,
+    x_k = soft(y_k − η·∇f(y_k), η·λ), t_{k+1} = (1 + √(1 + 4·t_k²)) / 2,
     y_{k+1} = x_k + (t_k − 1)/t_{k+1}·(x_k − x_{k−1}).
+
+    Where momentum leads uphill it is forgotten (O'Donoghue, Candès, Adaptive Restart for Accelerated Gradient Schemes,
+    Foundations of Computational Mathematics 15, 2015).
 
     Args:
         start: x_0 = y_1.
-        step: η, one for all or one for each.
+        step: η, one for all or one for each; it is halved (all of it) where the paper's condition for its length fails.
 
     Attributes:
         values: x_k, with exact zeros.
@@ -37,20 +45,38 @@ class Fista:
         self.values, self.point, self.t = start.clone(), start.clone(), 1.0
         self._step = step
 
-    def restart(self) -> None:
-        """Forgets the momentum: the next step is a plain proximal one."""
-        self.point, self.t = self.values.clone(), 1.0
+    def restart(self, values: Tensor) -> None:
+        """Goes on from these values without momentum: the next step is a plain proximal one."""
+        self.values, self.point, self.t = values.clone(), values.clone(), 1.0
 
-    def advance(self, slope: Tensor, weight: Tensor | float, alive: Tensor) -> None:
-        """One step.
+    def advance(
+        self,
+        value: float,
+        slope: Tensor,
+        smooth: Callable[[Tensor], float],
+        weight: Tensor | float,
+        alive: Tensor,
+    ) -> None:
+        """One step, as long as f allows: f(x) ≤ f(y) + ⟨x − y, ∇f(y)⟩ + ‖x − y‖²/(2·η).
 
         Args:
-            slope: the smooth loss's gradient at ``point``.
+            value: f(y), the smooth loss at ``point``.
+            slope: ∇f(y).
+            smooth: f.
             weight: λ, one for all or one for each.
             alive: bool; the others are zero and stay so.
         """
-        stepped = soft_threshold(self.point - self._step * slope, self._step * weight)
-        stepped = torch.where(alive, stepped, 0.0)
+        for _ in range(_HALVINGS):
+            stepped = soft_threshold(self.point - self._step * slope, self._step * weight)
+            stepped = torch.where(alive, stepped, 0.0)
+            move = torch.where(alive, stepped - self.point, 0.0)
+            allowed = value + float((move * slope + move.square() / (2 * self._step)).sum())
+            if smooth(stepped) <= allowed + _SLACK * abs(value):
+                break
+            self._step = self._step / 2
+        if float(((self.point - stepped) * (stepped - self.values)).sum()) > 0:
+            self.restart(stepped)
+            return
         following = (1 + math.sqrt(1 + 4 * self.t**2)) / 2
         self.point = stepped + (self.t - 1) / following * (stepped - self.values)
         self.values, self.t = stepped, following

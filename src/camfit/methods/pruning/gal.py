@@ -51,13 +51,13 @@ class Gal:
     """
 
     macs: float | None = None
-    sparsity: float = 0.1
+    sparsity: float = 0.2
     growth: float = 1.3
     by_cost: bool = True
     branches: bool = True
     adversarial: float = 0.1
     passes: int = 16
-    recovery: int = 8
+    recovery: int = 4
     learning_rate: float = 2e-4
     mask_rate: float = 0.1
     images: int = 512
@@ -108,16 +108,17 @@ class Gal:
                 left = spared(network, masked, game.masks.values) | (game.masks.values != 0)
                 if left_macs(network, masked, left) <= limit:
                     # One pass earlier the masks still say which of them would have gone last.
-                    game.masks.values = before
+                    game.masks.restart(before)
                     break
                 penalty *= self.growth
         try:
             kept = selected_masks(network, masked, game.masks.values, limit)
         except BudgetError as error:
             raise BudgetError(f"gal: macs is {self.macs}, more than can go: {error}") from error
+        game.masks.restart(torch.where(kept, game.masks.values, 0.0))
         for _ in range(self.recovery):
             game.play(0.0, kept)
-        return self._plan(network, masked, torch.where(kept, game.masks.values, 0.0), kept)
+        return self._plan(network, masked, game.masks.values, kept)
 
     def _plan(self, network: Network, masked: MaskedNetwork, masks: Tensor, kept: Tensor) -> Plan:
         cut = Plan("gal", masked.cut(kept).edits)

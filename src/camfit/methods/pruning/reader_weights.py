@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from camfit.forms import Masked, form_of, weight_of
 from camfit.graph import ChannelGroup
-from camfit.layers import BinaryConv2d, BinaryLinear
+from camfit.layers import BinaryConv2d, BinaryLinear, is_depthwise
 from camfit.methods.pruning.l1_filters import places
 from camfit.network import Network
 
@@ -17,7 +17,7 @@ from camfit.network import Network
 def readers_of(network: Network, group: ChannelGroup) -> dict[str, Tensor]:
     """By layer that reads the group's channels, which channel each entry of its weight reads; −1 for none of them.
 
-    Layers that hand channels on, as depth-wise convolutions do, produce them too and are left out.
+    Depth-wise convolutions hand channels on and are left out.
 
     Returns:
         int64 tensors of the weights' shapes.
@@ -27,11 +27,10 @@ def readers_of(network: Network, group: ChannelGroup) -> dict[str, Tensor]:
 
 def inputs_read(network: Network, group: ChannelGroup) -> dict[str, Tensor]:
     """By layer as in :func:`readers_of`, which channel of the group each of its inputs is; −1 for none [inputs]."""
-    made = {slot.layer for slot in group.producers}
     found: dict[str, Tensor] = {}
     for slot in group.consumers:
         layer = network.layer(slot.layer)
-        if slot.layer not in made:
+        if not is_depthwise(layer):
             assert isinstance(layer, nn.Conv2d | nn.Linear)
             at = places(slot)
             of_input = torch.full((layer.in_channels if isinstance(layer, nn.Conv2d) else layer.in_features,), -1)

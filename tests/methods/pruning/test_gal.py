@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from camfit.cost import macs
+from camfit.errors import BudgetError, PlanError, RecipeError
+from camfit.method import Calibration
+from camfit.methods.pruning.adversarial import Discriminator
+from camfit.methods.pruning.gal import Gal
+from camfit.methods.quantization.weight_sharing import WeightSharing
+from camfit.network import INPUT, Concat, Network, Node
+from camfit.plan import DropBranch
+from camfit.storage import same_plan
+from camfit.surgery import apply
+from camfit.trace import trace
+from camfit.zoo import resnet20
+from methods.chain import chain, linear
+
+BRIEF = {"passes": 25, "recovery": 2, "mask_rate": 0.5}
+
+
+def blocks() -> tuple[Network, Calibration]:
+    """Two residual blocks of which the second adds next to nothing."""
+    torch.manual_seed(0)
+    network = trace(resnet20.build((1, 8, 8), 4, depth=14, width=6), (1, 8, 8))
+    with torch.no_grad():
+        for path, layer in network.layers():
+            if isinstance(layer, nn.BatchNorm2d) and path == "stage1.1.bn2":
+                layer.weight.fill_(1e-4)
+                layer.bias.zero_()
+    return network, Calibration(torch.randn(96, 1, 8, 8), torch.arange(96) % 4, seed=1)
+
+
+def dropped(plan: object) -> list[DropBranch]:
+    return [edit for edit in plan if isinstance(edit, DropBranch)]  # type: ignore[attr-defined]
+
+
+def test_a_block_that_does_nothing_is_removed_whole() -> None:
+    network, data = blocks()
+    plan = Gal(sparsity=0.2, **BRIEF).plan(network, data)
+    done = apply(network, plan)
+    assert not {"stage1.1.conv1", "stage1.1.bn1", "stage1.1.conv2", "stage1.1.bn2"} & set(done.layer_paths())
+    assert len(dropped(plan)) == 1
+    with torch.no_grad():
+        before, after = network(data.inputs), done(data.inputs)
+    assert float((before - after).square().mean() / before.square().mean()) < 0.05
+
+
+def test_a_branch_that_says_nothing_leaves_its_concatenation() -> None:
+    torch.manual_seed(0)
+    layers: dict[str, nn.Module] = {
+        "one": nn.Conv2d(2, 4, 3, padding=1),
+        "other": nn.Conv2d(2, 4, 1),
+        "join": Concat(),
+        "flat": nn.Flatten(),
+        "head": nn.Linear(8 * 16, 3),
+    }
+    with torch.no_grad():
+        layers["head"].weight[:, 4 * 16 :] *= 1e-3
+    nodes = (
+        Node("one", "one", (INPUT,)),
+        Node("other", "other", (INPUT,)),
+        Node("join", "join", ("one", "other")),
+        Node("flat", "flat", ("join",)),
+        Node("head", "head", ("flat",)),
+    )
+    network = Network(nodes, layers, (2, 4, 4)).eval()
+    data = Calibration(torch.randn(128, 2, 4, 4), torch.zeros(128).long())
+    plan = Gal(sparsity=0.2, **BRIEF).plan(network, data)
+    assert dropped(plan) == [DropBranch("join", 1)]
+    assert apply(network, plan).layer_paths() == ("one", "flat", "head")
+
+
+def test_labels_are_not_looked_at() -> None:
+    network, data = blocks()
+    options = Gal(passes=2, recovery=1)
+    other = Calibration(data.inputs, data.targets.flip(0), data.seed)
+    assert same_plan(options.plan(network, data), options.plan(network, other))
+
+
+def test_a_limit_is_met_and_one_out_of_reach_refused() -> None:
+    network, data = blocks()
+    plan = Gal(macs=0.5, passes=4, recovery=1).plan(network, data)
+    assert sum(macs(apply(network, plan)).values()) <= 0.5 * sum(macs(network).values())
+    with pytest.raises(BudgetError, match=r"gal: macs is 0.999, more than can go"):
+        Gal(macs=0.999, passes=1, recovery=0).plan(network, data)
+
+
+def test_channels_alone_where_branches_are_not_wanted() -> None:
+    network, data = blocks()
+    plan = Gal(macs=0.5, passes=4, recovery=0, branches=False).plan(network, data)
+    assert not dropped(plan) and len(plan)
+
+
+def test_the_discriminator_learns_to_tell_two_networks_outputs_apart() -> None:
+    torch.manual_seed(0)
+    real, false = torch.randn(256, 5), torch.randn(256, 5) + torch.tensor([1.0, 0, 0, 0, 0])
+    judge = Discriminator(real)
+    optimizer = torch.optim.Adam(judge.parameters(), lr=1e-3)
+    for _ in range(100):
+        optimizer.zero_grad()
+        (nn.functional.softplus(-judge(real)).mean() + nn.functional.softplus(judge(false)).mean()).backward()
+        optimizer.step()
+    assert float((judge(real) > 0).float().mean()) > 0.65 < float((judge(false) < 0).float().mean())
+
+
+def test_weights_that_cannot_take_a_mask_up_are_named_with_their_method() -> None:
+    network = chain((3,), a=linear(torch.eye(3).tolist()), b=linear(torch.eye(3).tolist()))
+    data = Calibration(torch.randn(8, 3), torch.zeros(8).long())
+    shared = apply(network, WeightSharing().plan(network, data))
+    with pytest.raises(PlanError, match="gal: masks cannot be folded.*'b' in form codebook \\(weight-sharing\\)"):
+        Gal().plan(shared, data)
+
+
+def test_options_out_of_range_are_refused() -> None:
+    with pytest.raises(RecipeError, match="growth is 0.5, expected 1 or more"):
+        Gal(growth=0.5)
+    with pytest.raises(RecipeError, match="macs is 1, expected in"):
+        Gal(macs=1)
