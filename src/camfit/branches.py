@@ -15,7 +15,7 @@ from camfit.cut import blank, cut
 from camfit.errors import PlanError
 from camfit.graph import ChannelGroup, Graph
 from camfit.layers import is_depthwise
-from camfit.network import INPUT, Add, Concat, Network, Node
+from camfit.network import INPUT, Add, Concat, Network, Node, Slice
 
 
 def without_branch(network: Network, join: str, branch: int) -> Network:
@@ -115,6 +115,13 @@ def _own_groups(marked: Network, marker: str, join: str) -> tuple[ChannelGroup, 
                 raise PlanError(
                     f"a branch of {join!r} cannot go: behind it, its channels are tied to those of {slot.layer!r}"
                 )
+    for path, layer in marked.layers():
+        if isinstance(layer, Slice):
+            slots = [
+                slot for group in groups for slot in group.slots if (slot.layer, slot.dimension) == (path, "within")
+            ]
+            if layer.count == sum(len(places) for slot in slots for places in slot.positions):
+                raise PlanError(f"a branch of {join!r} cannot go: {path!r} picks from its channels alone")
     return groups
 
 
