@@ -196,7 +196,7 @@ class Int8:
         if self.value_equalisation and self.weights == "channel":
             exact = apply(network, Plan(method, replacements(network, layers, norms)))
             behind = {name for group in Placement(exact, paths).groups for name in group}
-            layers |= value_equalised(exact, paths, behind, inputs[:_PEAK_IMAGES])
+            layers |= value_equalised(exact, paths, behind, inputs[:_PEAK_IMAGES], 2 ** (self.weight_bits - 1) - 1)
         for path in paths if self.bias_correction else ():
             layer = layers.get(path, network.layer(path))
             assert isinstance(layer, Weighted)

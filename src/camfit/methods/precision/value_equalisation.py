@@ -3,22 +3,26 @@ But Different: Recovering Neural Network Quantization Error Through Weight Facto
 
 A channel divided by s in every layer that makes it, and multiplied by s in every layer that reads it, leaves the
 function as it is. Rows of weights pay nothing for it where each has its own scale. Values that meet in an addition form
-one *stream* with a common s. A channel with the largest magnitude m gets s = m / M, M the largest of all.
+one *stream* with a common s. A channel with the largest magnitude m gets s = (m / M)^a, M the largest of all.
 
-Through ReLU6 too, where depthwise layers alone read the stream: there s = √(m / M) <= 1, so that a channel that reached
-m reaches √(m M) <= 6. It is cut off at what was 6 s before: the function is the same up to √(M / m) times the largest
-value that was seen, and not beyond.
+The readers gain on the value's steps and pay on their weights' steps: a channel made larger carries their error too. So
+each stream takes the a of the least error that its readers' outputs will have, by the usual model of rounding: an error
+that is even over a step d, with variance d² / 12, and independent of all others. An output of weights w in steps d_w,
+from inputs of mean square p in steps d_x, has Σ w² d_x² / 12 + Σ p d_w² / 12.
+
+Through ReLU6 too, with a <= 1/2: a channel that reached m then reaches √(m M) <= 6. It is cut off at what was 6 s
+before: the function is the same up to √(M / m) times the largest value that was seen, and not beyond.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from camfit.forms import stored_of
+from camfit.forms import stored_of, weight_of
 from camfit.methods.precision.equalise import input_channels_times
 from camfit.methods.precision.folding import Weighted, rebuilt
 from camfit.methods.precision.observe import batches, laid_out, walk
@@ -78,25 +82,37 @@ def _passes(network: Network, node: Node) -> bool:
     return isinstance(network.get_submodule(node.layer), (*_PASSING, Add))
 
 
+@dataclass(frozen=True)
+class Channels:
+    """Largest magnitude and mean square of each channel [C] of a value."""
+
+    peak: Tensor
+    power: Tensor
+
+
 @torch.no_grad()
-def peaks(network: Network, names: Collection[str], inputs: Tensor) -> dict[str, Tensor]:
-    """Largest magnitude of each channel [C] of the named values."""
-    found: dict[str, Tensor] = {}
+def channels(network: Network, names: Collection[str], inputs: Tensor) -> dict[str, Channels]:
+    """What the named values' channels are over the inputs."""
+    peaks: dict[str, Tensor] = {}
+    powers: dict[str, Tensor] = {}
 
     def visit(name: str, value: Tensor) -> None:
         if name in names:
-            largest = torch.linalg.vector_norm(value.transpose(0, 1).flatten(1), ord=torch.inf, dim=1)
-            found[name] = torch.maximum(found[name], largest) if name in found else largest
+            rows = value.transpose(0, 1).flatten(1)
+            peak = torch.linalg.vector_norm(rows, ord=torch.inf, dim=1)
+            power = torch.linalg.vector_norm(rows, dim=1).double().square() * (len(value) / rows.shape[1] / len(inputs))
+            peaks[name] = torch.maximum(peaks[name], peak) if name in peaks else peak
+            powers[name] = powers[name] + power if name in powers else power
 
     network = laid_out(network)
     for batch in batches(network, inputs):
         walk(network, batch, visit)
-    return found
+    return {name: Channels(peak.double(), powers[name]) for name, peak in peaks.items()}
 
 
 @torch.no_grad()
 def value_equalised(
-    network: Network, paths: Collection[str], bytes_behind: Collection[str], inputs: Tensor
+    network: Network, paths: Collection[str], bytes_behind: Collection[str], inputs: Tensor, levels: int = 127
 ) -> dict[str, Weighted]:
     """New layers in place of those that make or read equalised values.
 
@@ -105,9 +121,12 @@ def value_equalised(
         paths: layers that may be changed.
         bytes_behind: the values that will be bytes; others have no say.
         inputs: to see the channels' ranges on.
+        levels: the largest integer of a weight.
     """
     found = [stream for stream in streams(network, paths) if stream.names & {*bytes_behind}]
-    ranges = peaks(network, {name for stream in found for name in stream.names & {*bytes_behind}}, inputs)
+    read = {path: network.calls(path)[0].inputs[0] for stream in found for path in stream.readers}
+    made = {name for stream in found for name in stream.names & {*bytes_behind}}
+    seen = channels(network, made | {*read.values()}, inputs)
     layers: dict[str, Weighted] = {}
 
     def layer(path: str) -> Weighted:
@@ -116,18 +135,22 @@ def value_equalised(
         return now
 
     for stream in found:
-        shape = len(_rows(network, stream.producers[0]))
-        seen = [ranges[name].double() for name in sorted(stream.names & ranges.keys()) if len(ranges[name]) == shape]
-        if not seen:
+        shape = len(stored_of(layer(stream.producers[0])))
+        peaks = [seen[name].peak for name in sorted(stream.names & made) if len(seen[name].peak) == shape]
+        if not peaks:
             continue
-        largest = torch.stack(seen).amax(0)
-        if not bool(largest.isfinite().all()) or not bool(largest.any()):
+        peak = torch.stack(peaks).amax(0)
+        if not bool(peak.isfinite().all()) or not bool(peak.any()):
             continue
-        power = _power(network, stream)
-        if power == 0:
+        readers = [(layer(path), seen[read[path]].power) for path in stream.readers]
+        capped = any(
+            isinstance(network.get_submodule(node.layer), nn.ReLU6)
+            for node in network.nodes
+            if node.name in stream.names
+        )
+        scale = best_scale(peak, readers, levels, 0.5 if capped else 1.0)
+        if bool((scale == 1).all()):
             continue
-        # A channel that was always 0 tells nothing of what it reaches.
-        scale = torch.where(largest > 0, (largest / largest.max()).pow(power).clamp_min(1 / _MOST), 1.0)
         for path in stream.producers:
             one = layer(path)
             stored = stored_of(one).double()
@@ -135,23 +158,52 @@ def value_equalised(
             layers[path] = rebuilt(one, stored / scale.reshape(-1, *[1] * (stored.dim() - 1)), bias)
         for path in stream.readers:
             one = layer(path)
-            stored = stored_of(one).double()
-            inputs_of = stored.shape[1] * (one.groups if isinstance(one, nn.Conv2d) else 1)
-            spread = scale.repeat_interleave(inputs_of // shape)
-            layers[path] = rebuilt(one, input_channels_times(stored, one, spread), one.bias)
+            layers[path] = rebuilt(
+                one, input_channels_times(stored_of(one).double(), one, _spread(scale, one)), one.bias
+            )
     return layers
 
 
-def _rows(network: Network, path: str) -> Tensor:
-    return stored_of(network.layer(path))
+@torch.no_grad()
+def best_scale(peak: Tensor, readers: Sequence[tuple[Weighted, Tensor]], levels: int, most: float) -> Tensor:
+    """Of the scales (m / M)^a with a = 0, 1/8, ... up to ``most``, those with the least error of the readers.
+
+    Args:
+        peak: largest magnitude of each channel [C].
+        readers: layers that read the value, and the mean square of each of their inputs.
+        levels: the largest integer of a weight.
+    """
+    # A channel that was always 0 tells nothing of what it reaches.
+    candidates = [
+        torch.where(peak > 0, (peak / peak.max()).pow(eighths / 8).clamp_min(1 / _MOST), 1.0)
+        for eighths in range(int(8 * most) + 1)
+    ]
+    errors = [
+        sum(relative_error(layer, power, float((peak / scale).max()) / 255, _spread(scale, layer), levels)
+            for layer, power in readers)
+        for scale in candidates
+    ]  # fmt: skip
+    return candidates[errors.index(min(errors))]
 
 
-def _power(network: Network, stream: Stream) -> float:
-    """1 for one range in all channels, 0 for none of it."""
-    capped = any(isinstance(network.layer(node.layer), nn.ReLU6) for node in network.nodes if node.name in stream.names)
-    if not capped:
-        return 1.0
-    readers = [network.layer(path) for path in stream.readers]
-    depthwise = all(isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels for layer in readers)
-    # A dense reader's columns share a row's scale, and pay for what was gained.
-    return 0.5 if depthwise else 0.0
+@torch.no_grad()
+def relative_error(layer: Weighted, power: Tensor, step: float, scale: Tensor, levels: int) -> float:
+    """Variance of the error of one output, all rows together, over that of the output, inputs taken as independent.
+
+    step: of the input's bytes, when each of its channels was divided by ``scale`` [inputs].
+    """
+    weight = weight_of(layer).double()
+    scaled = input_channels_times(weight, layer, scale)
+    groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
+    row_steps = scaled.flatten(1).abs().amax(1).reshape(groups, -1) / levels
+    powers = (power / scale.square()).reshape(groups, -1) * weight[0, 0].numel()
+    of_weights = float((row_steps.square().sum(1) * powers.sum(1)).sum()) / 12
+    of_values = step**2 / 12 * float(scaled.square().sum())
+    output = float(input_channels_times(weight, layer, power.sqrt()).square().sum())
+    return (of_weights + of_values) / output if output > 0 else 0.0
+
+
+def _spread(scale: Tensor, layer: Weighted) -> Tensor:
+    """A scale of channels for each input of a layer, which may read several places of a channel."""
+    inputs = stored_of(layer).shape[1] * (layer.groups if isinstance(layer, nn.Conv2d) else 1)
+    return scale.repeat_interleave(inputs // len(scale))
