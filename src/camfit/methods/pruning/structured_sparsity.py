@@ -87,7 +87,7 @@ class StructuredSparsity:
             raise RecipeError(f"structured-sparsity: ratio is {self.ratio}, expected in [0, 1{']' if whole else ')'}")
         if self.macs is not None and (self.scale != "feature-map" or not 0 < self.macs < 1):
             raise RecipeError(
-                f"structured-sparsity: macs is {self.macs} at {self.scale} scale, expected in (0, 1), at feature-map scale"
+                f"structured-sparsity: macs is {self.macs} at {self.scale} scale, expected in (0, 1), at feature-map's"
             )
         least = {"stride": 2, "group": 1, "particles": 1, "rounds": 0, "images": 1}
         for name, low in least.items():
