@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 from torch import nn
 
+from camfit.cost import macs
 from camfit.errors import PlanError, RecipeError
 from camfit.forms import Masked, form_of, weight_of
 from camfit.method import Calibration
@@ -98,6 +101,12 @@ def test_feature_maps_are_removed_from_every_group() -> None:
     assert {name: len(keep) for name, keep in kept(plan).items()} == {"conv1": 5, "conv2": 3}
 
 
+def test_feature_maps_go_until_the_multiply_accumulates_have() -> None:
+    plan = StructuredSparsity("feature-map", macs=0.5).plan(network(), calibration())
+    share = sum(macs(apply(network(), plan)).values()) / sum(macs(network()).values())
+    assert 0.4 < share <= 0.5
+
+
 def class_of_one_map() -> tuple[Network, Calibration]:
     """Class = which of input channels 0 and 1 is brighter; channels 2 and 3 are noise that the network ignores."""
     layer = nn.Conv2d(4, 2, 3, padding=1, bias=False)
@@ -170,6 +179,8 @@ def test_a_network_without_kernels_is_refused(scale: Scale) -> None:
         ({"scale": "weight"}, "scale is 'weight', expected one of feature-map, kernel, intra-kernel"),
         ({"ratio": 1.0}, r"ratio is 1.0, expected in \[0, 1\)"),
         ({"scale": "intra-kernel", "ratio": 1.1}, r"ratio is 1.1, expected in \[0, 1\]"),
+        ({"scale": "kernel", "macs": 0.5}, "macs is 0.5 at kernel scale, expected in"),
+        ({"macs": 1.0}, "macs is 1.0 at feature-map scale, expected in"),
         ({"stride": 1}, "stride is 1, expected 2 or more"),
         ({"share": 0.0}, "share is 0.0, expected above 0"),
         ({"rounds": -1}, "rounds is -1, expected 0 or more"),
@@ -181,5 +192,6 @@ def test_options_out_of_range_are_refused(options: dict[str, object], message: s
 
 
 def test_a_layer_that_is_not_there_is_named() -> None:
-    with pytest.raises(RecipeError, match="no layer 'conv9' with weights"):
-        StructuredSparsity(skip=("conv9",)).plan(network(), calibration())
+    for scale in get_args(Scale):
+        with pytest.raises(RecipeError, match="structured-sparsity: no layer 'conv9'"):
+            StructuredSparsity(scale, skip=("conv9",)).plan(network(), calibration())

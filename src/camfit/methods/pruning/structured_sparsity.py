@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +16,10 @@ from camfit.evaluate import predict
 from camfit.forms import Masked, attach, form_of, stored_of, weight_of
 from camfit.graph import ChannelGroup, Graph
 from camfit.method import Calibration, Entry
+from camfit.methods.pruning.channel_budget import ChannelBudget, cuttable
 from camfit.methods.pruning.feature_maps import feature_maps, observed
 from camfit.methods.pruning.particle_filter import Particle, Space, drawn, search
+from camfit.methods.pruning.plan_channels import kept_counts
 from camfit.methods.selection import weighted_layers
 from camfit.network import INPUT, Network
 from camfit.plan import Constrain, Edit, KeepChannels, Plan
@@ -25,6 +27,13 @@ from camfit.plan import Constrain, Edit, KeepChannels, Plan
 _BATCH = 500
 
 Scale = Literal["feature-map", "kernel", "intra-kernel"]
+
+
+@dataclass(frozen=True)
+class _Maps(ChannelBudget):
+    """How many feature maps go."""
+
+    NAME: ClassVar[str] = "structured-sparsity"
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,8 @@ class StructuredSparsity:
         scale: ``feature-map``, ``kernel`` or ``intra-kernel``.
         ratio: share of each group's feature maps, each layer's kernels, or each layer's source maps that are pruned,
             earlier zeros counted; in [0, 1), at intra-kernel scale in [0, 1].
+        macs: at feature-map scale, fraction of the network's multiply-accumulates to remove, in (0, 1), in place of
+            ratio; every group loses the same share.
         stride: at intra-kernel scale, of the weights that stay, 2 or more.
         group: at kernel scale, neighbouring output channels that lose the same input channels; 1 is the paper's.
         particles: patterns that are followed.
@@ -57,6 +68,7 @@ class StructuredSparsity:
 
     scale: Scale = "feature-map"
     ratio: float = 0.3
+    macs: float | None = None
     stride: int = 2
     group: int = 1
     particles: int = 16
@@ -73,6 +85,10 @@ class StructuredSparsity:
         whole = self.scale == "intra-kernel"
         if not 0 <= self.ratio <= 1 or (self.ratio == 1 and not whole):
             raise RecipeError(f"structured-sparsity: ratio is {self.ratio}, expected in [0, 1{']' if whole else ')'}")
+        if self.macs is not None and (self.scale != "feature-map" or not 0 < self.macs < 1):
+            raise RecipeError(
+                f"structured-sparsity: macs is {self.macs} at {self.scale} scale, expected in (0, 1), at feature-map's"
+            )
         least = {"stride": 2, "group": 1, "particles": 1, "rounds": 0, "images": 1}
         for name, low in least.items():
             if getattr(self, name) < low:
@@ -88,8 +104,8 @@ class StructuredSparsity:
         Raises:
             RecipeError: ``skip`` names a layer that is not there.
             PlanError: there is nothing to prune at this scale, or a weight lives in a form that holds no zeros.
+            BudgetError: ``macs`` asks for more than all groups together have.
         """
-        weighted_layers(network, "structured-sparsity", self.skip)
         seen = calibration.first(self.images)
         generator = torch.Generator().manual_seed(calibration.seed)
         if self.scale == "feature-map":
@@ -97,13 +113,10 @@ class StructuredSparsity:
         return self._plan_masks(network, seen, generator)
 
     def _plan_maps(self, network: Network, seen: Calibration, generator: torch.Generator) -> Plan:
-        graph = Graph.of(network)
-        skipped = {group.name for layer in self.skip for group in graph.groups_of(layer)}
-        groups = {group.name: group for group in graph.groups if group.name not in skipped}
-        if not groups:
-            why = "; ".join(f"{layer!r}: {reason}" for layer, reason in graph.frozen_reasons.items())
-            raise PlanError(f"structured-sparsity: no channels can be cut: {why or 'all are skipped'}")
-        spaces = {name: Space(len(group), self._share_of(len(group))) for name, group in groups.items()}
+        graph, budget = Graph.of(network), _Maps(ratio=self.ratio, macs=self.macs, skip=self.skip)
+        groups = {group.name: group for group in cuttable(budget, network, graph)}
+        counts = kept_counts(budget, network, graph, tuple(groups.values()), seen, {})
+        spaces = {name: Space(len(group), len(group) - counts[name]) for name, group in groups.items()}
 
         with observed(network) as trial, torch.no_grad():
             maps = {name: feature_maps(trial, group) for name, group in groups.items()}
@@ -119,10 +132,9 @@ class StructuredSparsity:
 
             found, told = self._search(spaces, rate, generator)
         edits = [_keep(groups[name], pattern) for name, pattern in found.items() if bool(pattern.any())]
-        kept = {name: int((pattern == 0).sum()) for name, pattern in found.items()}
-        notes = _notes({name: (len(group), kept[name]) for name, group in groups.items()})
+        notes = _notes({name: (len(group), counts[name]) for name, group in groups.items()})
         total = sum(len(group) for group in groups.values())
-        return self._plan(edits, f"keep {sum(kept.values()):,} of {total:,} feature maps", told, notes)
+        return self._plan(edits, f"keep {sum(counts.values()):,} of {total:,} feature maps", told, notes)
 
     def _plan_masks(self, network: Network, seen: Calibration, generator: torch.Generator) -> Plan:
         layers = _convolutions(network, self.skip)
@@ -159,7 +171,7 @@ class StructuredSparsity:
         return self._plan(edits, f"keep {kept:,} of {total:,} weights of kernels", told, notes)
 
     def _share_of(self, units: int) -> int:
-        """How many of so many units are pruned: all of them at most at intra-kernel scale, else all but one."""
+        """How many of a layer's units are pruned: all of them at most at intra-kernel scale, all but one kernel."""
         most = units if self.scale == "intra-kernel" else units - 1
         return min(most, math.floor(self.ratio * units + 1e-9))
 
@@ -226,7 +238,7 @@ def _convolutions(network: Network, skip: tuple[str, ...]) -> dict[str, nn.Conv2
     """The convolutions with kernels larger than 1x1 that are neither depth-wise nor skipped."""
     layers = {
         path: layer
-        for path, layer in network.weighted().items()
+        for path, layer in weighted_layers(network, "structured-sparsity", skip).items()
         if isinstance(layer, nn.Conv2d) and math.prod(layer.kernel_size) > 1 and path not in skip
         if layer.groups == 1 or layer.in_channels > layer.groups
     }
