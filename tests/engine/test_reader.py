@@ -295,6 +295,10 @@ BIG = 2**32 - 1
         (net_of(conv(ONES, cout=BIG)), "NODE: node 0 'a' (conv2d): output of 4 x 4 x 4294967295 is larger"),
         (net_of(("flatten", 0, [], ()), shape=(2**20, 2**20, 1)), "NODE: input of 1048576 x 1048576 x 1 is larger"),
         (net_of(("flatten", 0, [], ()), shape=(2**21, 1, 1)), "NODE: input of 2097152 x 1 x 1 is larger"),
+        (
+            net_of(("depth_to_space", 0, [2, 1, 0, 0, 0, 0], ()), shape=(2**20, 1, 2)),
+            "NODE: node 0 'a' (depth_to_space): an image of 2097152 x 1 is larger",
+        ),
     ],
 )
 def test_unsupported_nodes(data: bytes, message: str) -> None:

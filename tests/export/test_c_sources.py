@@ -98,6 +98,14 @@ def test_convolutions_wider_than_panels_and_blocks(tmp_path: Path) -> None:
     assert_runs_as_the_engine(tmp_path, net.encode())
 
 
+def test_channels_laid_out_as_pixels_and_picked(tmp_path: Path) -> None:
+    net = Net((3, 2, 12), [0.01] * 12)
+    net.add_node("depth_to_space", None, [3, 2, 2, 1, 4, 0])
+    net.add_node("slice", None, [1, 1])
+    net.add_node("concat", [1, 2])
+    assert_runs_as_the_engine(tmp_path, net.encode())
+
+
 def test_vectors_of_every_binary16_value(tmp_path: Path) -> None:
     """Normal, subnormal, both zeros: each as a bias, added to 0."""
     bits = np.arange(1 << 16, dtype=np.uint16)

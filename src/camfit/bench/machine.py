@@ -69,7 +69,8 @@ def _cpu_fields() -> dict[str, str]:
 
 
 class Others:
-    """Watches, from its making on, how much of the processors' time went to anybody but this process.
+    """Watches, from its making on, how much of the processors' time went to anybody but this process and its
+    children that have ended.
 
     Reads /proc/stat, where time stolen by other virtual machines counts as theirs; where there is none, nothing is
     known.
@@ -101,4 +102,4 @@ def _busy_and_total() -> tuple[float, float] | None:
 
 def _own_seconds() -> float:
     times = os.times()
-    return times.user + times.system
+    return times.user + times.system + times.children_user + times.children_system

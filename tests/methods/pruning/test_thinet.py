@@ -9,6 +9,7 @@ from camfit.graph import Graph
 from camfit.method import Calibration
 from camfit.methods.pruning.reconstruction import output_error, readers
 from camfit.methods.pruning.thinet import ThiNet, removals, sampled_with_target, scales
+from camfit.network import Slice
 from camfit.surgery import apply
 from camfit.trace import trace
 from camfit.zoo import digits_cnn
@@ -84,3 +85,13 @@ def test_the_error_falls_by_scaling_and_is_below_that_of_random_channels() -> No
 def test_options_out_of_range_are_refused() -> None:
     with pytest.raises(RecipeError, match="locations is 0, expected 1 or more"):
         ThiNet(locations=0)
+
+
+def test_channels_that_nobody_reads_go_first() -> None:
+    torch.manual_seed(0)
+    network = chain((1, 3, 3), conv=nn.Conv2d(1, 4, 1), part=Slice(0, 2), head=nn.Conv2d(2, 2, 1))
+    unread, read = Graph.of(network).groups
+    assert (unread.consumers, [slot.layer for slot in read.consumers]) == ((), ["head"])
+    calibration = Calibration(torch.randn(8, 1, 3, 3), torch.zeros(8, dtype=torch.int64), 0)
+    plan = ThiNet(channels=1, allocation="global").plan(network, calibration)
+    assert len(kept(plan)[unread.name]) == 1 and kept(plan).get(read.name, (0, 1)) == (0, 1)

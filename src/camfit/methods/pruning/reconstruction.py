@@ -82,7 +82,10 @@ def plan_reconstructing(
     graph = Graph.of(network)
     groups = cuttable(options, network, graph)
     whole = network.clone().eval()
-    scores: Scores = {group.name: score(readers(whole, whole, group, calibration, locations, {})) for group in groups}
+    scores: Scores = {}
+    for group in groups:
+        seen = readers(whole, whole, group, calibration, locations, {})
+        scores[group.name] = score(seen) if seen else torch.zeros(len(group))  # what nobody reads is worth nothing
     curves = asked_curves(options, network, groups, scores, calibration)
     counts = kept_counts(options, network, graph, groups, calibration, scores, curves=curves)
     work = whole.clone()
@@ -97,7 +100,7 @@ def plan_reconstructing(
         seen = readers(
             whole if original_targets else work, work, present, calibration, locations, rows if original_targets else {}
         )
-        keep[group.name] = select(seen, counts[group.name])
+        keep[group.name] = select(seen, counts[group.name]) if seen else tuple(range(counts[group.name]))
         kept = torch.tensor(keep[group.name])
         fitted = {reader.layer: rebuild(reader, kept) for reader in seen if _may_change(work, reader.layer)}
         work = apply(work, Plan(options.NAME, (KeepChannels(group.name, keep[group.name]),)))
