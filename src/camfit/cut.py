@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from camfit.forms import Codebook, Masked, attach, form_of, stored_of
 from camfit.graph import ChannelGroup
-from camfit.network import Network, Slice
+from camfit.network import Network
 
 
 def cut(network: Network, removals: Iterable[tuple[ChannelGroup, tuple[int, ...]]]) -> None:
@@ -29,12 +29,7 @@ def cut(network: Network, removals: Iterable[tuple[ChannelGroup, tuple[int, ...]
             for channel in channels:
                 places.update(slot.positions[channel])
     for path in dict.fromkeys(path for path, _ in gone):
-        layer = network.layer(path)
-        if isinstance(layer, Slice):
-            layer.first -= len(gone.get((path, "before"), set()))
-            layer.count -= len(gone.get((path, "within"), set()))
-        else:
-            _narrow(layer, gone.get((path, "out"), set()), gone.get((path, "in"), set()))
+        _narrow(network.layer(path), gone.get((path, "out"), set()), gone.get((path, "in"), set()))
 
 
 def blank(network: Network, removals: Iterable[tuple[ChannelGroup, tuple[int, ...]]]) -> None:

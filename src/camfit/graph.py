@@ -1,10 +1,10 @@
 """Which channels must be cut together: value shapes and coupled channel groups of a network.
 
 Every channel of every value carries an id. Convolutions and linear layers give their outputs fresh ids; elementwise
-layers hand ids on; flatten repeats an image channel's id once for each of its pixels; concatenation appends, a slice
-picks. Ids are tied (union-find) where one channel cannot go without the other: across additions, from a depth-wise
-convolution's input to its outputs, at equal places of a grouped convolution's or a channel shuffle's groups, in the
-block of pixels that channels turn into, and between the calls of a shared layer. A *channel* is a class of tied ids; a *group* is all channels that occupy the same dimensions of the
+layers hand ids on; flatten repeats an image channel's id once for each of its pixels; concatenation appends. Ids are
+tied (union-find) where one channel cannot go without the other: across additions, from a depth-wise convolution's
+input to its outputs, at equal places of a grouped convolution's or a channel shuffle's groups, and between the calls of
+a shared layer. A *channel* is a class of tied ids; a *group* is all channels that occupy the same dimensions of the
 same layers.
 """
 
@@ -22,10 +22,10 @@ from torch import nn
 from camfit.errors import PlanError
 from camfit.forms import Hashed, form_of
 from camfit.layers import kind_of
-from camfit.network import INPUT, Add, Concat, DepthToSpace, Network, Slice
+from camfit.network import INPUT, Add, Concat, Network
 
 Ids = npt.NDArray[np.int64]
-Dimension = Literal["out", "in", "before", "within"]
+Dimension = Literal["out", "in"]
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,7 @@ class Slot:
 
     Attributes:
         layer: the layer's path.
-        dimension: ``out``: rows of the weight, bias, batch-norm's vectors; ``in``: what the layer reads; of a slice:
-            ``before``: what it leaves out in front, ``within``: what it picks.
+        dimension: ``out``: rows of the weight, bias, batch-norm's vectors; ``in``: what the layer reads.
         positions: for each channel of the group, its places among the layer's output or input channels: one or, behind
             a flatten or in a grouped convolution, several; equally many for every channel.
     """
@@ -201,14 +200,6 @@ class _Builder:
             return np.repeat(inputs[0], int(np.prod(self.shapes[names[0]][1:])))
         elif isinstance(layer, nn.ChannelShuffle):
             return self._shuffle(path, layer.groups, inputs[0])
-        elif isinstance(layer, DepthToSpace):
-            return self._depth_to_space(layer, inputs[0])
-        elif isinstance(layer, Slice):
-            # What lies behind it does not move it.
-            end = layer.first + layer.count
-            self._place(path, "before", inputs[0][: layer.first])
-            self._place(path, "within", inputs[0][layer.first : end])
-            return inputs[0][layer.first : end]
         elif isinstance(layer, nn.Softmax):
             # Its sum runs over all channels: none can go without changing the others.
             self.freezes.append((inputs[0], Frozen(f"its channels reach the soft-max {path!r}", path)))
@@ -250,13 +241,6 @@ class _Builder:
             self.sets.tie(in_groups[0], other)
         self.shuffles.append((path, x))
         return in_groups.T.reshape(-1)
-
-    def _depth_to_space(self, layer: DepthToSpace, x: Ids) -> Ids:
-        """A channel of the larger image takes a channel for each place in a block."""
-        blocks = x.reshape(-1, layer.block[0] * layer.block[1])
-        for place in blocks.T[1:]:
-            self.sets.tie(blocks[:, 0], place)
-        return blocks[:, 0]
 
     def _place(self, path: str, dimension: Dimension, ids: Ids) -> None:
         """Notes the ids at one side of a layer; a shared layer's calls are tied to the first."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from camfit.errors import ModelError
 from camfit.forms.sign import sign
-from camfit.network import Add, Concat, DepthToSpace, Slice
+from camfit.network import Add, Concat
 
 
 class _SignThrough(torch.autograd.Function):
@@ -204,8 +204,6 @@ LAYERS: dict[str, LayerKind] = {
     "add": LayerKind(Add, ()),
     "concat": LayerKind(Concat, ()),
     "channel_shuffle": LayerKind(nn.ChannelShuffle, ("groups",)),
-    "depth_to_space": LayerKind(DepthToSpace, ("block", "crop")),
-    "slice": LayerKind(Slice, ("first", "count")),
     "quantize_mean": LayerKind(QuantizeMean, ("pixels", "source_scale")),
     "quantize": LayerKind(Quantize, ()),
 }

@@ -32,7 +32,7 @@ OPSET = 17
 _IR_VERSION = 8  # the one that came with opset 17
 _RELU, _RELU6 = 1, 2
 # Ops that give bytes where they take bytes.
-_MOVING = ("max_pool", "avg_pool", "concat", "activation", "channel_shuffle", "flatten", "depth_to_space", "slice")
+_MOVING = ("max_pool", "avg_pool", "concat", "activation", "channel_shuffle", "flatten")
 _OF_IMAGES = (
     "conv2d",
     "binary_conv2d",
@@ -42,7 +42,6 @@ _OF_IMAGES = (
     "global_avg_pool",
     "int8_global_avg_pool",
     "channel_shuffle",
-    "depth_to_space",
 )
 _OF_VECTORS = ("linear", "binary_linear", "int8_linear", "softmax")
 _SIGN_CONSTANTS = (("one", 1.0), ("minus_one", -1.0), ("zero", 0.0))
@@ -193,10 +192,6 @@ class _Writer:
             self._affine(op, inputs[0], output, rank)
         elif op.op == "channel_shuffle":
             self._shuffle(inputs[0], output, shape, op.attributes[0])
-        elif op.op == "depth_to_space":
-            self._depth_to_space(inputs[0], output, shape, op.attributes)
-        elif op.op == "slice":
-            self._slice(inputs[0], output, (1, op.attributes[0], op.attributes[0] + op.attributes[1]))
         elif op.op == "flatten":
             self._node("Flatten", inputs, output, {"axis": 1})
         elif op.op == "softmax":
@@ -324,28 +319,6 @@ class _Writer:
         self._node("Reshape", [x, split], f"{output}.split")
         self._node("Transpose", [f"{output}.split"], f"{output}.swapped", {"perm": [0, 2, 1, 3, 4]})
         self._node("Reshape", [f"{output}.swapped", joined], output)
-
-    def _depth_to_space(self, x: str, output: str, shape: tuple[int, ...], attributes: list[int]) -> None:
-        """[N, bh, bw, C, h, w] with the block's dimensions behind those of the pixels, to [N, C, h·bh, w·bw], cropped."""
-        channels, *size = shape
-        (high, wide), (top, left, bottom, right) = attributes[:2], attributes[2:]
-        height, width = size[0] + top + bottom, size[1] + left + right
-        blocks = self._shape(f"{output}.blocks_shape", [0, high, wide, channels, height // high, width // wide])
-        image = self._shape(f"{output}.image_shape", [0, channels, height, width])
-        self._node("Reshape", [x, blocks], f"{output}.blocks")
-        self._node("Transpose", [f"{output}.blocks"], f"{output}.spread", {"perm": [0, 3, 4, 1, 5, 2]})
-        whole = f"{output}.whole" if any(attributes[2:]) else output
-        self._node("Reshape", [f"{output}.spread", image], whole)
-        if whole != output:
-            self._slice(whole, output, (2, top, height - bottom), (3, left, width - right))
-
-    def _slice(self, x: str, output: str, *cuts: tuple[int, int, int]) -> None:
-        """(axis, from, to) each."""
-        names = ("axes", "starts", "ends")
-        axes, starts, ends = (
-            self._shape(f"{output}.{name}", list(values)) for name, values in zip(names, zip(*cuts, strict=True), strict=True)
-        )
-        self._node("Slice", [x, starts, ends, axes], output)
 
     def _with_rank(self, name: str, rank: int) -> str:
         """The value as an image, or as a vector; an image of one pixel may be either to the engine."""

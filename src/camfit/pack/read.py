@@ -43,8 +43,6 @@ _LAYOUT = {
     "int8_linear": (4, 3),
     "int8_add": (3, 0),
     "int8_global_avg_pool": (2, 0),
-    "depth_to_space": (6, 0),
-    "slice": (2, 0),
 }
 _OP_NAMES = {number: name for name, number in OPS.items()}
 _HEADER, _SECTION = 16, 16
@@ -222,11 +220,6 @@ def _output_shape(op: Op, inputs: list[Shape]) -> Shape:
         return 1, 1, height * width * channels
     elif op.op == "concat":
         return height, width, sum(shape[2] for shape in inputs)
-    elif op.op == "depth_to_space":
-        high, wide, top, left, bottom, right = op.attributes
-        return height * high - top - bottom, width * wide - left - right, channels // (high * wide)
-    elif op.op == "slice":
-        return height, width, op.attributes[1]
     else:
         return inputs[0]
     return (

@@ -1,8 +1,8 @@
 """Where values become bytes: which values integer layers want, and which of them need one common scale.
 
 A value comes from a *source* (the input, a weighted layer, addition, global average or any float layer, each with the
-activation that is fused behind it) and passes through layers that keep its scale: pools, flatten, shuffle, slices, depth
-to space, dropout, concatenation, activations that stand alone. Bytes are made at the source, and only where an integer layer reads them.
+activation that is fused behind it) and passes through layers that keep its scale: pools, flatten, shuffle, dropout,
+concatenation, activations that stand alone. Bytes are made at the source, and only where an integer layer reads them.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ from collections.abc import Collection
 
 from torch import nn
 
-from camfit.network import INPUT, Add, Concat, DepthToSpace, Network, Node, Slice
+from camfit.network import INPUT, Add, Concat, Network, Node
 
 DROPOUT = (nn.Dropout, nn.Dropout2d)
 ACTIVATION = (nn.ReLU, nn.ReLU6)
-_MOVING = (nn.Flatten, nn.ChannelShuffle, Concat, DepthToSpace, Slice)
-PASSING = (nn.MaxPool2d, nn.AvgPool2d, *_MOVING, *DROPOUT, *ACTIVATION)
+PASSING = (nn.MaxPool2d, nn.AvgPool2d, nn.Flatten, nn.ChannelShuffle, Concat, *DROPOUT, *ACTIVATION)
 
 
 def fused_end(network: Network, node: Node) -> tuple[Node, set[str]]:

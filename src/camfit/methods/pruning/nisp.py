@@ -19,13 +19,8 @@ from camfit.method import Calibration, Entry
 from camfit.methods.pruning.channel_budget import ChannelBudget
 from camfit.methods.pruning.feature_maps import feature_maps
 from camfit.methods.pruning.plan_channels import Scores, plan_channels
-from camfit.network import INPUT, Add, Concat, DepthToSpace, Network, Slice
+from camfit.network import INPUT, Add, Concat, Network
 from camfit.plan import Plan
-
-# Layers that are linear as they are.
-_LINEAR = (
-    nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.ChannelShuffle, Add, Concat, DepthToSpace, Slice,
-)  # fmt: skip
 
 # Inf-FS inverts a matrix of features × features.
 _FEATURES = 8192
@@ -190,7 +185,7 @@ def _absolute(network: Network) -> Network:
             twin = _Scale((layer.weight / (layer.running_var + layer.eps).sqrt()).abs().double())
         elif isinstance(layer, nn.MaxPool2d):
             twin = _SumPool(layer)
-        elif isinstance(layer, _LINEAR):
+        elif isinstance(layer, nn.AvgPool2d | nn.AdaptiveAvgPool2d | nn.Flatten | nn.ChannelShuffle | Add | Concat):
             twin = layer
         else:
             twin = nn.Identity()
