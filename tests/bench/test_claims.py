@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from camfit.bench.claims import second_order, structured, winning_ticket
+from camfit.bench.claims import learned, second_order, structured, winning_ticket
 from camfit.bench.claims.claim import Claim, ClaimError, Progress, chosen
 from camfit.bench.claims.claims_page import page
 from camfit.bench.claims.pieces import piece_path
@@ -90,7 +90,7 @@ def test_every_claim_has_a_row_of_its_own() -> None:
 
 
 def judged(row: str, *figures: dict[str, float]) -> bool:
-    claims = (*second_order.CLAIMS, *structured.CLAIMS, *winning_ticket.CLAIMS)
+    claims = (*second_order.CLAIMS, *structured.CLAIMS, *learned.CLAIMS, *winning_ticket.CLAIMS)
     return next(claim for claim in claims if claim.row == row).judge(figures)
 
 
@@ -125,3 +125,22 @@ def test_chance_must_be_beaten_before_and_after_and_time_must_fall() -> None:
     assert not judged("PR6", figures, figures | {"time": 1.0})
     # In the mean over the seeds: one seed behind may be made up for by another.
     assert judged("PR6", figures | {"random, after": 95.5}, figures | {"random, after": 93.0})
+
+
+def test_blocks_and_branches_must_go_whole_in_every_seed() -> None:
+    figures = {
+        "before fine-tuning": 80.0, "random, before": 70.0, "after fine-tuning": 95.0, "random, after": 94.0, "time": 0.6,
+        "residual net, dropped whole": 2, "fire net, dropped whole": 1,
+    }  # fmt: skip
+    assert judged("PR12", figures)
+    assert not judged("PR12", figures, figures | {"residual net, dropped whole": 0})
+    assert not judged("PR12", figures | {"fire net, dropped whole": 0})
+    assert not judged("PR12", figures | {"random, before": 80.0})
+
+
+def test_the_guide_must_be_comparable_and_ahead_of_uniform() -> None:
+    figures = {"whole": 96.0, "after fine-tuning": 95.5, "uniform, after": 95.0, "multiply-accumulates": 0.49}
+    assert judged("PR14", figures)
+    assert not judged("PR14", figures | {"uniform, after": 95.5})
+    assert not judged("PR14", figures | {"whole": 97.0})
+    assert not judged("PR14", figures, figures | {"multiply-accumulates": 0.51})

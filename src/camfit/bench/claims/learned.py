@@ -126,17 +126,17 @@ CLAIMS = (
     plain("PR10", lambda: DiscriminationAware(macs=SHARE)),
     Claim(
         "PR12", f"It removes whole blocks and whole branches. {EACH}",
-        f"{SETTING} Channels are chosen over all layers by their masks. Blocks and branches: a ResNet of depth 14 and a "
-        f"net of fire modules, both of width 8, on {_BLOCKS_DATA}, {_BLOCKS_TRAINING.epochs} epochs, half of the "
+        f"{SETTING} Channels are chosen over all layers by their masks. Blocks and branches: a ResNet of depth 14 and "
+        f"a net of fire modules, both of width 8, on {_BLOCKS_DATA}, {_BLOCKS_TRAINING.epochs} epochs, half of the "
         "multiply-accumulates removed.",
         _gal, _gal_holds,
     ),
     Claim(
-        "PR14", "50 % of the multiply-accumulates go at comparable accuracy, which is better than that of the same share "
-        "of every layer.",
-        f"{SETTING} Here the guide shares the limit over the layers, and uniform takes the same share of every layer by "
-        f"the same scores. Comparable: fine-tuned, at most {_COMPARABLE:g} point below the whole network. Rewards are on "
-        "held-out training images.",
+        "PR14", "50 % of the multiply-accumulates go at comparable accuracy, which is better than that of the same "
+        "share of every layer.",
+        f"{SETTING} Here the guide shares the limit over the layers, and uniform takes the same share of every layer "
+        f"by the same scores. Comparable: fine-tuned, at most {_COMPARABLE:g} point below the whole network. Rewards "
+        "are on held-out training images.",
         _guide, _guide_holds,
     ),
 )  # fmt: skip
