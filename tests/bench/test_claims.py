@@ -191,3 +191,22 @@ def test_every_scale_must_beat_chance_and_be_faster() -> None:
     assert judged("PR4", figures)
     assert not judged("PR4", figures | {"kernel, random, after": 95.0})
     assert not judged("PR4", figures, figures | {"intra-kernel, time": 1.0})
+
+
+def test_blocks_and_branches_must_go_whole_in_every_seed() -> None:
+    figures = {
+        "before fine-tuning": 80.0, "random, before": 70.0, "after fine-tuning": 95.0, "random, after": 94.0, "time": 0.6,
+        "residual net, dropped whole": 2, "fire net, dropped whole": 1,
+    }  # fmt: skip
+    assert judged("PR12", figures)
+    assert not judged("PR12", figures, figures | {"residual net, dropped whole": 0})
+    assert not judged("PR12", figures | {"fire net, dropped whole": 0})
+    assert not judged("PR12", figures | {"random, before": 80.0})
+
+
+def test_the_guide_must_be_comparable_and_ahead_of_uniform() -> None:
+    figures = {"whole": 96.0, "after fine-tuning": 95.5, "uniform, after": 95.0, "multiply-accumulates": 0.49}
+    assert judged("PR14", figures)
+    assert not judged("PR14", figures | {"uniform, after": 95.5})
+    assert not judged("PR14", figures | {"whole": 97.0})
+    assert not judged("PR14", figures, figures | {"multiply-accumulates": 0.51})

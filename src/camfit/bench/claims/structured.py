@@ -6,7 +6,7 @@ Also what is particular to two of them: Taylor's correlation with the oracle (PR
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -39,18 +39,32 @@ from camfit.train import Train, train
 from camfit.zoo import lenet5
 
 _DATA = "mnist-5k"
-_TRAINING = Train(12, learning_rate=0.05, schedule="one-cycle")
-_TUNING = Train(2, learning_rate=0.01)
-_SHARE = 0.5
+TRAINING = Train(12, learning_rate=0.05, schedule="one-cycle")
+TUNING = Train(2, learning_rate=0.01)
+SHARE = 0.5
 DRAWS = 5
 _CRITERIA: tuple[Criterion, ...] = (
     "taylor", "weight", "activation-mean", "activation-std", "apoz", "mutual-information", "random"
 )  # fmt: skip
-_SETTING = (
-    f"LeNet-5 on {_DATA}, {_TRAINING.epochs} epochs; every group loses the same share of its channels, half of the "
-    f"multiply-accumulates in all; fine-tuned for {_TUNING.epochs} epochs. Figures: test accuracy in percent, that of "
+SETTING = (
+    f"LeNet-5 on {_DATA}, {TRAINING.epochs} epochs; every group loses the same share of its channels, half of the "
+    f"multiply-accumulates in all; fine-tuned for {TUNING.epochs} epochs. Figures: test accuracy in percent, that of "
     f"random channels is the mean of {DRAWS} draws; time is the packed file's over the whole network's, by turns."
 )
+
+
+@lru_cache(maxsize=8)
+def subject_of(seed: int, progress: Progress) -> Subject:
+    """Trained once for all claims of a run."""
+    return Subject(seed, progress)
+
+
+@lru_cache(maxsize=8)
+def chance(subject: Subject) -> tuple[float, float]:
+    """Test accuracy in percent of random channels, before and after fine-tuning: the mean of the draws."""
+    draws = [subject.pruned(Taylor(macs=SHARE, criterion="random"), draw) for draw in range(DRAWS)]
+    before, after = np.mean([subject.accuracies(network) for network in draws], axis=0)
+    return float(before), float(after)
 
 
 class Subject:
@@ -67,7 +81,7 @@ class Subject:
         self.network = trace(
             lenet5.build(self.dataset.input_shape, len(self.dataset.classes)), self.dataset.input_shape
         )
-        train(self.network, self.training, self.validation, self.task, _TRAINING, seed=seed, progress=progress)
+        train(self.network, self.training, self.validation, self.task, TRAINING, seed=seed, progress=progress)
         drawn = torch.randperm(len(self.training), generator=torch.Generator().manual_seed(seed))[:512]
         self.calibration = Calibration(self.training.inputs[drawn], self.training.targets[drawn], seed)
 
@@ -80,22 +94,22 @@ class Subject:
         """Test accuracy in percent before and after fine-tuning."""
         before = evaluate(network, self.test, self.task)
         tuned = network.clone()
-        train(tuned, self.training, self.validation, self.task, _TUNING, seed=self.seed)
+        train(tuned, self.training, self.validation, self.task, TUNING, seed=self.seed)
         return 100 * before, 100 * evaluate(tuned, self.test, self.task)
 
 
-def _against_chance(method: Callable[[], Planner], seed: int, folder: Path, progress: Progress) -> Figures:
-    subject = Subject(seed, progress)
+def against_chance(method: Callable[[], Planner], seed: int, folder: Path, progress: Progress) -> Figures:
+    """The method's figures and those of random channels, before and after equal fine-tuning."""
+    subject = subject_of(seed, progress)
     ours = subject.pruned(method())
-    chance = [subject.pruned(Taylor(macs=_SHARE, criterion="random"), draw) for draw in range(DRAWS)]
     before, after = subject.accuracies(ours)
-    others = np.mean([subject.accuracies(network) for network in chance], axis=0)
+    random_before, random_after = chance(subject)
     return {
         "whole": 100 * evaluate(subject.network, subject.test, subject.task),
         "before fine-tuning": before,
-        "random, before": float(others[0]),
+        "random, before": random_before,
         "after fine-tuning": after,
-        "random, after": float(others[1]),
+        "random, after": random_after,
         "multiply-accumulates": sum(macs(ours).values()) / sum(macs(subject.network).values()),
         "time": time_share(subject, ours),
     }
@@ -109,7 +123,7 @@ def time_share(subject: Subject, network: Network) -> float:
     return float(np.median(ratios(pruned, whole)))
 
 
-def _beats_chance(measured: Sequence[Figures]) -> bool:
+def beats_chance(measured: Sequence[Figures]) -> bool:
     """In the mean over the seeds, before and after fine-tuning, and faster in every seed."""
 
     def mean(name: str) -> float:
@@ -120,14 +134,14 @@ def _beats_chance(measured: Sequence[Figures]) -> bool:
 
 
 def _taylor(seed: int, folder: Path, progress: Progress) -> Figures:
-    figures = dict(_against_chance(lambda: Taylor(macs=_SHARE), seed, folder, progress))
-    subject = Subject(seed, progress)
+    figures = dict(against_chance(lambda: Taylor(macs=SHARE), seed, folder, progress))
+    subject = subject_of(seed, progress)
     groups = Graph.of(subject.network).groups
     truth = _unit({name: change.abs() for name, change in oracle(subject.network, groups, subject.calibration).items()})
     for criterion in _CRITERIA:
         ranked = scores(criterion, subject.network, groups, subject.calibration, len(subject.calibration.inputs))
         figures[f"correlation, {criterion}"] = correlations(_unit(ranked), truth)["all"]
-    before, after = subject.accuracies(subject.pruned(Taylor(macs=_SHARE, criterion="weight")))
+    before, after = subject.accuracies(subject.pruned(Taylor(macs=SHARE, criterion="weight")))
     return figures | {"weight, before": before, "weight, after": after}
 
 
@@ -142,12 +156,12 @@ def _taylor_holds(measured: Sequence[Figures]) -> bool:
 
     best = all(mean("correlation, taylor") > mean(f"correlation, {other}") for other in _CRITERIA[1:])
     ahead = mean("before fine-tuning") > mean("weight, before") and mean("after fine-tuning") > mean("weight, after")
-    return best and ahead and _beats_chance(measured)
+    return best and ahead and beats_chance(measured)
 
 
 def _duplicates(seed: int, folder: Path, progress: Progress) -> Figures:
-    figures = dict(_against_chance(lambda: GeometricMedian(macs=_SHARE), seed, folder, progress))
-    network = Subject(seed, progress).network
+    figures = dict(against_chance(lambda: GeometricMedian(macs=SHARE), seed, folder, progress))
+    network = subject_of(seed, progress).network.clone()
     layer = network.layer("conv2")
     assert isinstance(layer, nn.Conv2d)
     planted = 10
@@ -172,30 +186,31 @@ def _duplicates_go(measured: Sequence[Figures]) -> bool:
         figures["copies among 10 removed, geometric median"] == 10 and figures["copies among 10 removed, L1 norm"] == 0
         for figures in measured
     )
-    return found and _beats_chance(measured)
+    return found and beats_chance(measured)
 
 
-_EACH = (
+EACH = (
     "At 50 % of the multiply-accumulates it beats random channels before and after equal fine-tuning, and time falls."
 )
 
 
-def _plain(row: str, method: Callable[[], Planner]) -> Claim:
-    return Claim(row, _EACH, _SETTING, partial(_against_chance, method), _beats_chance)
+def plain(row: str, method: Callable[[], Planner]) -> Claim:
+    """The claim that all structured methods make."""
+    return Claim(row, EACH, SETTING, partial(against_chance, method), beats_chance)
 
 
 CLAIMS = (
     Claim(
-        "PR5", f"Taylor's rank correlation with the oracle is the highest, and it beats minimum weight. {_EACH}",
-        f"{_SETTING} Correlations: Spearman's over all channels, 512 images.", _taylor, _taylor_holds,
+        "PR5", f"Taylor's rank correlation with the oracle is the highest, and it beats minimum weight. {EACH}",
+        f"{SETTING} Correlations: Spearman's over all channels, 512 images.", _taylor, _taylor_holds,
     ),
-    _plain("PR6", lambda: L1Filters(macs=_SHARE)),
-    _plain("PR7", lambda: ThiNet(macs=_SHARE)),
-    _plain("PR8", lambda: LassoChannels(macs=_SHARE)),
-    _plain("PR9", lambda: Nisp(macs=_SHARE)),
+    plain("PR6", lambda: L1Filters(macs=SHARE)),
+    plain("PR7", lambda: ThiNet(macs=SHARE)),
+    plain("PR8", lambda: LassoChannels(macs=SHARE)),
+    plain("PR9", lambda: Nisp(macs=SHARE)),
     Claim(
-        "PR11", f"On a layer with near-duplicate filters it removes duplicates where norm criteria do not. {_EACH}",
-        f"{_SETTING} Ten filters of conv2 are made copies of its largest, with 1 % of noise.",
+        "PR11", f"On a layer with near-duplicate filters it removes duplicates where norm criteria do not. {EACH}",
+        f"{SETTING} Ten filters of conv2 are made copies of its largest, with 1 % of noise.",
         _duplicates, _duplicates_go,
     ),
 )  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from camfit.bench.claims.claim import Claim, Figures, Progress
-from camfit.bench.claims.structured import DRAWS, Subject, time_share
+from camfit.bench.claims.structured import DRAWS, subject_of, time_share
 from camfit.evaluate import evaluate
 from camfit.methods.pruning.structured_sparsity import StructuredSparsity
 
@@ -26,7 +26,7 @@ _SETTING = (
 
 
 def _measure(seed: int, folder: Path, progress: Progress) -> Figures:
-    subject = Subject(seed, progress)
+    subject = subject_of(seed, progress)
     figures = {"whole": 100 * evaluate(subject.network, subject.test, subject.task)}
     for options in _SCALES:
         progress(f"PR4, seed {seed}: {options.scale}")

@@ -59,7 +59,7 @@ class Gal:
     passes: int = 16
     recovery: int = 4
     learning_rate: float = 2e-4
-    mask_rate: float = 0.1
+    mask_rate: float = 0.5
     images: int = 512
     skip: tuple[str, ...] = ()
 
