@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -63,8 +62,7 @@ def _structured(entry: Entry) -> Iterator[tuple[str, Callable[[float], dict[str,
     if entry.name == "low-rank":
         yield entry.name, lambda level: {"rank": "budget", "macs": level}
     elif entry.name == "structured-sparsity":
-        # It has no budget but shares. Between two cut layers products fall by the square; kernels are products.
-        yield f"{entry.name}-maps", lambda level: {"scale": "feature-map", "ratio": 1 - math.sqrt(1 - level)}
+        yield f"{entry.name}-maps", lambda level: {"scale": "feature-map", "macs": level}
         yield f"{entry.name}-kernels", lambda level: {"scale": "kernel", "ratio": level}
     elif any(option.name == "macs" for option in options(entry.options)):
         yield entry.name, lambda level: {"macs": level}
