@@ -42,7 +42,7 @@ SMALL: Mapping[str, Build] = {
     "resnet18": lambda shape, classes: resnet18.build(shape, classes, width=4),
     "resnet20": lambda shape, classes: resnet20.build(shape, classes, depth=8, width=4),
     "resnet50": lambda shape, classes: resnet50.build(shape, classes, width=4),
-    "shufflenet_v1": lambda shape, classes: shufflenet_v1.build(shape, classes, width=0.25),
+    "shufflenet_v1": lambda shape, classes: shufflenet_v1.build(shape, classes, width=0.5),
     "squeezenet_1_0": squeezenet.build_1_0,
     "squeezenet_1_1": squeezenet.build_1_1,
     "unet": lambda shape, classes: unet.build(shape, classes, width=4),

@@ -111,7 +111,7 @@ def test_a_wrong_option(words: list[str], message: str, problem: list[str], refu
     ("model", "message"),
     [
         ("lenet", "model 'lenet': expected zoo:NAME (alexnet, "),
-        ("zoo:lenet6", "unknown architecture 'lenet6'; expected one of alexnet, digits_cnn, fire_small, lenet5"),
+        ("zoo:lenet6", "unknown architecture 'lenet6'; expected one of alexnet, densenet121, digits_cnn, fire_small"),
         ("nowhere.py:build", "nowhere.py: no such file"),
         ("nowhere.pt2", "nowhere.pt2: no such file"),
     ],

@@ -27,6 +27,7 @@ MODELS: Mapping[str, Callable[[], nn.Module]] = MappingProxyType(
         "depthwise": lambda: mobilenet_v1.build(SHAPE, CLASSES, width=0.1),
         "shuffle": lambda: _shuffle(),
         "concat": lambda: fire_small.build(SHAPE, CLASSES, width=8),
+        "upsampling": lambda: _Upsampling(),
     }
 )
 
@@ -42,6 +43,25 @@ def _shuffle() -> nn.Module:
         nn.Flatten(),
         nn.Linear(32, CLASSES),
     )
+
+
+class _Upsampling(nn.Module):
+    """A U-Net's skip concatenation around a transposed convolution with batch norm, and a split of channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(*conv_bn(SHAPE[0], 8, 3), nn.ReLU())
+        self.side = nn.Sequential(*conv_bn(4, 6, 3), nn.ReLU())
+        self.down = nn.Sequential(*conv_bn(10, 8, 3, stride=2), nn.ReLU())
+        self.up = nn.Sequential(nn.ConvTranspose2d(8, 4, 4, 2, padding=1), nn.BatchNorm2d(4), nn.ReLU())
+        self.join = nn.Sequential(*conv_bn(14, 8, 3), nn.ReLU())
+        self.tail = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, CLASSES))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        left, right = self.stem(x).chunk(2, dim=1)
+        beside = torch.cat([right, self.side(left)], dim=1)
+        result: torch.Tensor = self.tail(self.join(torch.cat([beside, self.up(self.down(beside))], dim=1)))
+        return result
 
 
 PLANNERS = tuple(name for name, entry in catalog.methods().items() if isinstance(entry.options(), Planner))

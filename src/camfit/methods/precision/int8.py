@@ -140,15 +140,14 @@ class Int8:
                 new += "_"
             taken.add(new)
             edits.append(Append(name, new, _layer(exact, name, found, placement, bytes_of)))
+        biases = {path: bias.detach() for path in paths if isinstance(bias := exact.layer(path).bias, Tensor)}
         if self.bias_correction:
             rounded = apply(exact, Plan(method, tuple(edits[len(float_edits) :])))
             corrections = corrected(rounded, seen.means, seen.images, self.output_rounding)
-            biases = corrections.biases
+            biases |= corrections.biases
             for number, edit in enumerate(edits):
                 if isinstance(edit, Constrain) and edit.layer in corrections.weights:
                     edits[number] = Constrain(edit.layer, edit.form, corrections.weights[edit.layer])
-        else:
-            biases = {path: bias.detach() for path in paths if isinstance(bias := exact.layer(path).bias, Tensor)}
         if self.powers_of_two:
             for path in biases:
                 # Steps of the largest scale are whole steps of the others too.
