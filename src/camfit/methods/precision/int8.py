@@ -60,10 +60,9 @@ class Int8:
             ``entropy`` (least divergence).
         percentile: of the values that the percentile rule keeps at each end.
         equalise: cross-layer equalisation first (Nagel et al., ICCV 2019); of use where scales are per tensor.
-        value_equalisation: channels of one value brought nearer to a common range first (Meller et al., ICML 2019);
-            only with weights per channel, whose scales take it up. It serves networks whose channels differ much behind
-            depth-wise layers (MobileNet v2); where dense layers read the value they pay for it
-            (LeNet-5: 10 dB of the outputs' signal to noise).
+        value_equalisation: channels of one value brought nearer to a common range first (Meller et al., ICML 2019)
+            where the layers that read it gain by it: they do in networks whose channels differ much behind depthwise
+            layers (MobileNet v2). Only with weights per channel, whose scales take it up.
         bias_correction: takes the mean error of each output channel out of the bias (Nagel et al., ICCV 2019).
         output_rounding: layers whose outputs read at most so many inputs round their weights for the least error of the
             output (Frantar et al., NeurIPS 2022), not of each weight; 0: none do. Only with ``bias_correction``.
@@ -79,7 +78,7 @@ class Int8:
     calibration: Rule = "mse"
     percentile: float = 99.99
     equalise: bool = False
-    value_equalisation: bool = False
+    value_equalisation: bool = True
     bias_correction: bool = True
     output_rounding: int = 64
     powers_of_two: bool = False
@@ -196,7 +195,8 @@ class Int8:
         if self.value_equalisation and self.weights == "channel":
             exact = apply(network, Plan(method, replacements(network, layers, norms)))
             behind = {name for group in Placement(exact, paths).groups for name in group}
-            layers |= value_equalised(exact, paths, behind, inputs[:_PEAK_IMAGES], 2 ** (self.weight_bits - 1) - 1)
+            levels = 2 ** (self.weight_bits - 1) - 1
+            layers |= value_equalised(exact, paths, behind, inputs[:_PEAK_IMAGES], levels)
         for path in paths if self.bias_correction else ():
             layer = layers.get(path, network.layer(path))
             assert isinstance(layer, Weighted)
