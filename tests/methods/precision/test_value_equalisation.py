@@ -1,19 +1,22 @@
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pytest
 import torch
 from torch import nn
 
 from camfit.forms import weight_of
 from camfit.methods.precision import value_equalisation
+from camfit.methods.precision.folding import Weighted
+from camfit.methods.precision.observe import Channels, observe
 from camfit.methods.precision.placement import Placement
 from camfit.methods.precision.value_equalisation import (
-    Channels,
     best_scale,
-    channels,
     relative_error,
     streams,
     value_equalised,
+    watched,
 )
 from camfit.network import INPUT, Add, Network, Node
 from camfit.plan import Plan, Replace
@@ -22,11 +25,19 @@ from methods.chain import chain, linear
 from networks import inputs, random_network
 
 
-def equalise(network: Network, x: torch.Tensor) -> Network:
-    paths = tuple(network.weighted())
+def layers(network: Network, x: torch.Tensor, paths: Collection[str]) -> dict[str, Weighted]:
+    found = streams(network, paths)
     behind = {name for group in Placement(network, paths).groups for name in group}
-    layers = value_equalised(network, paths, behind, x)
-    return apply(network, Plan("values", tuple(Replace(path, layer) for path, layer in layers.items())))
+    return value_equalised(network, found, behind, channels(network, watched(network, found, behind), x))
+
+
+def channels(network: Network, names: Collection[str], x: torch.Tensor) -> dict[str, Channels]:
+    return observe(network, x, channels=names).channels
+
+
+def equalise(network: Network, x: torch.Tensor, paths: Collection[str] = ()) -> Network:
+    made = layers(network, x, paths or tuple(network.weighted()))
+    return apply(network, Plan("values", tuple(Replace(path, layer) for path, layer in made.items())))
 
 
 def test_two_channels_get_one_range_where_each_has_its_own_reader() -> None:
@@ -132,8 +143,7 @@ def test_through_relu6_up_to_its_limit() -> None:
         second.weight.copy_(torch.tensor([1.0, 4.0]).reshape(2, 1, 1, 1))
     network = chain((2, 1, 1), first=first, six=nn.ReLU6(), second=second, last=last)
     x = torch.eye(2).reshape(2, 2, 1, 1)
-    layers = value_equalised(network, ("first", "second"), {"six"}, x)
-    done = apply(network, Plan("values", tuple(Replace(path, layer) for path, layer in layers.items())))
+    done = equalise(network, x, ("first", "second"))
     assert weight_of(done.layer("first")).flatten().tolist() == [6, 0, 0, 3]
     assert weight_of(done.layer("second")).flatten().tolist() == [1, 2]
     assert channels(done, {"six"}, x)["six"].peak.tolist() == [6, 3]

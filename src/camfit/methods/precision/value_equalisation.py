@@ -17,7 +17,7 @@ before: the function is the same up to √(M / m) times the largest value that w
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from camfit.forms import stored_of, weight_of
 from camfit.methods.precision.equalise import input_channels_times
 from camfit.methods.precision.folding import Weighted, rebuilt
-from camfit.methods.precision.observe import batches, laid_out, walk
+from camfit.methods.precision.observe import Channels
 from camfit.network import INPUT, Add, Network, Node
 
 # What a scale of a channel passes through; ReLU6 only for scales up to 1.
@@ -86,58 +86,29 @@ def _passes(network: Network, node: Node) -> bool:
     return isinstance(network.get_submodule(node.layer), (*_PASSING, Add))
 
 
-@dataclass(frozen=True)
-class Channels:
-    """Of each channel of a value [C], float64: largest magnitude, variance, and the share of places that are not 0."""
-
-    peak: Tensor
-    variance: Tensor
-    active: Tensor
-
-
-@torch.no_grad()
-def channels(network: Network, names: Collection[str], inputs: Tensor) -> dict[str, Channels]:
-    """What the named values' channels are over the inputs."""
-    peaks: dict[str, Tensor] = {}
-    sums: dict[str, Tensor] = {}
-
-    def visit(name: str, value: Tensor) -> None:
-        if name in names:
-            rows = value.transpose(0, 1).flatten(1)
-            peak, power, count = (
-                torch.linalg.vector_norm(rows, ord=order, dim=1).double() for order in (torch.inf, 2, 0)
-            )
-            means = torch.stack([rows.mean(1).double(), power.square() / rows.shape[1], count / rows.shape[1]])
-            part = means * (len(value) / len(inputs))
-            peaks[name] = torch.maximum(peaks[name], peak) if name in peaks else peak
-            sums[name] = sums[name] + part if name in sums else part
-
-    network = laid_out(network)
-    for batch in batches(network, inputs):
-        walk(network, batch, visit)
-    return {
-        name: Channels(peaks[name], (power - mean.square()).clamp_min(0), active)
-        for name, (mean, power, active) in sums.items()
-    }
+def watched(network: Network, found: Sequence[Stream], bytes_behind: Collection[str]) -> set[str]:
+    """The values of the streams whose channels must be known: those that will be bytes, and those that layers read."""
+    made = {name for stream in found for name in stream.names & {*bytes_behind}}
+    return made | {network.calls(path)[0].inputs[0] for stream in found for path in stream.readers}
 
 
 @torch.no_grad()
 def value_equalised(
-    network: Network, paths: Collection[str], bytes_behind: Collection[str], inputs: Tensor, levels: int = 127
+    network: Network,
+    found: Sequence[Stream],
+    bytes_behind: Collection[str],
+    seen: Mapping[str, Channels],
+    levels: int = 127,
 ) -> dict[str, Weighted]:
     """New layers in place of those that make or read equalised values.
 
     Args:
         network: batch-norm folded.
-        paths: layers that may be changed.
+        found: the streams that may be changed.
         bytes_behind: the values that will be bytes; others have no say.
-        inputs: to see the channels' ranges on.
+        seen: channels of the :func:`watched` values.
         levels: the largest integer of a weight.
     """
-    found = [stream for stream in streams(network, paths) if stream.names & {*bytes_behind}]
-    read = {path: network.calls(path)[0].inputs[0] for stream in found for path in stream.readers}
-    made = {name for stream in found for name in stream.names & {*bytes_behind}}
-    seen = channels(network, made | {*read.values()}, inputs)
     layers: dict[str, Weighted] = {}
 
     def layer(path: str) -> Weighted:
@@ -147,13 +118,13 @@ def value_equalised(
 
     for stream in found:
         shape = len(stored_of(layer(stream.producers[0])))
-        peaks = [seen[name].peak for name in sorted(stream.names & made) if len(seen[name].peak) == shape]
+        peaks = [seen[name].peak for name in sorted(stream.names & {*bytes_behind}) if len(seen[name].peak) == shape]
         if not peaks:
             continue
         peak = torch.stack(peaks).amax(0)
         if not bool(peak.isfinite().all()) or not bool(peak.any()):
             continue
-        readers = [(layer(path), seen[read[path]]) for path in stream.readers]
+        readers = [(layer(path), seen[network.calls(path)[0].inputs[0]]) for path in stream.readers]
         capped = any(
             isinstance(network.get_submodule(node.layer), nn.ReLU6)
             for node in network.nodes
