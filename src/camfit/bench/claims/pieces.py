@@ -29,7 +29,7 @@ def piece(claim: Claim, seed: int, runs: Path, key: str, progress: Progress, aga
         return _measured(claim.measure, path, seed, key, progress, again)
     if not again and (kept := kept_piece(path, key)) is not None:
         return kept
-    figures = {}
+    figures: dict[str, float] = {}
     for part, measure in claim.measure.items():
         progress(f"{claim.row}, seed {seed}: {part}")
         found = _measured(measure, path.with_suffix("") / f"{part}.json", seed, key, progress, again)

@@ -118,10 +118,10 @@ class Int8:
         float_edits = replacements(work, replaced, norms)
         exact = apply(work, Plan(method, float_edits))
         placement = Placement(exact, paths)
-        found = streams(exact, paths) if self.value_equalisation and self.weights == "channel" else []
-        seen = self._observed(exact, placement, inputs, found)
+        scalable = streams(exact, paths) if self.value_equalisation and self.weights == "channel" else []
+        seen = self._observed(exact, placement, inputs, scalable)
         behind = {name for group in placement.groups for name in group}
-        equal = value_equalised(exact, found, behind, seen.channels, 2 ** (self.weight_bits - 1) - 1)
+        equal = value_equalised(exact, scalable, behind, seen.channels, 2 ** (self.weight_bits - 1) - 1)
         if equal:
             float_edits = replacements(work, replaced | equal, norms)
             exact = apply(work, Plan(method, float_edits))
