@@ -54,8 +54,8 @@ _OPENCV_FOLDER = Path("/usr/share/doc/opencv-doc/examples")
 
 SETTINGS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("default", {}),
-    ("values equalised", {"value_equalisation": True}),
-    ("values equalised, range: min-max", {"value_equalisation": True, "calibration": "min-max"}),
+    ("values as they are", {"value_equalisation": False}),
+    ("range: min-max", {"calibration": "min-max"}),
     ("nearest rounding", {"output_rounding": 0}),
     ("weights of 7 bits", {"weight_bits": 7}),
     ("weights per tensor", {"weights": "tensor"}),

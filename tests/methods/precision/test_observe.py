@@ -25,12 +25,12 @@ def test_walking_is_running_and_lets_no_value_live_too_short(seed: int) -> None:
 
 def test_all_images_are_counted_and_only_some_are_in_the_means() -> None:
     network = chain((2,), relu=nn.ReLU())
-    x = torch.linspace(-1, 2, 400).reshape(200, 2)
+    x = torch.linspace(-1, 2, 800).reshape(400, 2)
     found = observe(network, x, {INPUT, "relu"}, {"relu"})
     seen, relu = found.histograms[INPUT], found.histograms["relu"]
     assert (seen.low, seen.high, relu.low, relu.high) == (-1, 2, 0, 2)
-    assert relu.zeros == int((x <= 0).sum()) and seen.counts.sum() + seen.zeros == 400
-    assert len(found.images) < 200 and torch.equal(found.images, x[: len(found.images)])
+    assert relu.zeros == int((x <= 0).sum()) and seen.counts.sum() + seen.zeros == 800
+    assert len(found.images) < 400 and torch.equal(found.images, x[: len(found.images)])
     torch.testing.assert_close(found.means, {"relu": found.images.relu().mean(0)})
 
 

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pytest
 import torch
 from torch import nn
 
 from camfit.forms import weight_of
+from camfit.methods.precision import value_equalisation
+from camfit.methods.precision.folding import Weighted
+from camfit.methods.precision.observe import Channels, observe
 from camfit.methods.precision.placement import Placement
 from camfit.methods.precision.value_equalisation import (
     best_scale,
-    channels,
     relative_error,
     streams,
     value_equalised,
+    watched,
 )
 from camfit.network import INPUT, Add, Network, Node
 from camfit.plan import Plan, Replace
@@ -20,11 +25,19 @@ from methods.chain import chain, linear
 from networks import inputs, random_network
 
 
-def equalise(network: Network, x: torch.Tensor) -> Network:
-    paths = tuple(network.weighted())
+def layers(network: Network, x: torch.Tensor, paths: Collection[str]) -> dict[str, Weighted]:
+    found = streams(network, paths)
     behind = {name for group in Placement(network, paths).groups for name in group}
-    layers = value_equalised(network, paths, behind, x)
-    return apply(network, Plan("values", tuple(Replace(path, layer) for path, layer in layers.items())))
+    return value_equalised(network, found, behind, channels(network, watched(network, found, behind), x))
+
+
+def channels(network: Network, names: Collection[str], x: torch.Tensor) -> dict[str, Channels]:
+    return observe(network, x, channels=names).channels
+
+
+def equalise(network: Network, x: torch.Tensor, paths: Collection[str] = ()) -> Network:
+    made = layers(network, x, paths or tuple(network.weighted()))
+    return apply(network, Plan("values", tuple(Replace(path, layer) for path, layer in made.items())))
 
 
 def test_two_channels_get_one_range_where_each_has_its_own_reader() -> None:
@@ -39,19 +52,20 @@ def test_two_channels_get_one_range_where_each_has_its_own_reader() -> None:
 
 
 def test_the_scale_is_that_of_the_least_error_counted_by_hand() -> None:
-    """Peaks 8 and 2, mean squares 16 and 1, one row (1, w): with s = 4^-a for the second channel the steps are 8/255 of
-    the value and max(1, w s)/127 of the row, so twelve times the error is
-    (8/255)² (1 + w² s²) + (max(1, w s)/127)² (16 + 1/s²)."""
-    peak, power = torch.tensor([8.0, 2.0]).double(), torch.tensor([16.0, 1.0]).double()
+    """Peaks 8 and 2, variances 16 and 1, the second channel 0 in half of all places, one row (1, w): with s = 4^-a for
+    the second channel the steps are 8/255 of the value and max(1, w s)/127 of the row, so twelve times the error is
+    (8/255)² (1 + w² s² / 2) + (max(1, w s)/127)² (16 + 1/s²)."""
+    seen = Channels(*(torch.tensor(values).double() for values in ([8.0, 2.0], [16.0, 1.0], [1.0, 0.5])))
 
     def error(w: float, eighths: int) -> float:
         s = 4.0 ** (-eighths / 8)
-        return (8 / 255) ** 2 * (1 + w**2 * s**2) + (max(1.0, w * s) / 127) ** 2 * (16 + 1 / s**2)
+        return (8 / 255) ** 2 * (1 + w**2 * s**2 / 2) + (max(1.0, w * s) / 127) ** 2 * (16 + 1 / s**2)
 
     chosen = []
     for w in (0.1, 1.0, 2.0, 12.0):
         best = min(range(9), key=lambda eighths: error(w, eighths))
-        found = best_scale(peak, [(linear([[1.0, w]]), power)], 127, 1.0)
+        best = best if error(w, best) < error(w, 0) / 2 else 0
+        found = best_scale(seen.peak, [(linear([[1.0, w]]), seen)], 127, 1.0)
         assert found.tolist() == pytest.approx([1.0, 4.0 ** (-best / 8)])
         chosen.append(best)
     assert chosen[0] == 0 and chosen[-1] == 8, "small weights gain nothing, large ones all there is"
@@ -61,16 +75,18 @@ def test_a_model_of_even_errors_foretells_what_rounding_does() -> None:
     """The variance that is predicted against that of 4096 outputs with rounded weights and values, over 200 rows."""
     torch.manual_seed(0)
     x = torch.randn(4096, 64).double() * torch.logspace(-1.5, 0, 64).double()
+    x[torch.rand_like(x) < 0.5] = 0
     layer = nn.Linear(64, 200, bias=False).double()
+    seen = channels(chain((64,), same=nn.Dropout(), layer=layer).double().eval(), {"same"}, x)["same"]
     for a in (0.0, 0.5, 1.0):
         peak = x.abs().amax(0)
         scale = (peak / peak.max()).pow(a)
         value, weight = x / scale, layer.weight.detach() * scale
         step, rows = float(value.abs().amax()) / 127, weight.abs().amax(1, keepdim=True) / 127
         off = ((value / step).round() * step) @ ((weight / rows).round() * rows).T - value @ weight.T
-        predicted = relative_error(layer, x.square().mean(0), step, scale, 127)
-        output = float((layer.weight.detach().square() @ x.square().mean(0)).sum())
-        assert float(off.square().mean(0).sum()) / output == pytest.approx(predicted, rel=0.1)
+        predicted = relative_error(layer, seen, step, scale, 127)
+        output = float((layer.weight.detach().square() @ seen.variance).sum())
+        assert float(off.var(0).sum()) / output == pytest.approx(predicted, rel=0.1)
 
 
 def residual() -> Network:
@@ -90,8 +106,9 @@ def residual() -> Network:
     return Network(nodes, layers, (2,))
 
 
-def test_an_addition_ties_what_it_adds() -> None:
+def test_an_addition_ties_what_it_adds(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first channel is made larger, by both producers alike, and read so by both; what is in b cancels."""
+    monkeypatch.setattr(value_equalisation, "_WORTH", 1.0)
     network = residual()
     (stream,) = streams(network, tuple(network.weighted()))
     assert (stream.producers, stream.readers) == (("a", "b"), ("b", "c"))
@@ -126,8 +143,7 @@ def test_through_relu6_up_to_its_limit() -> None:
         second.weight.copy_(torch.tensor([1.0, 4.0]).reshape(2, 1, 1, 1))
     network = chain((2, 1, 1), first=first, six=nn.ReLU6(), second=second, last=last)
     x = torch.eye(2).reshape(2, 2, 1, 1)
-    layers = value_equalised(network, ("first", "second"), {"six"}, x)
-    done = apply(network, Plan("values", tuple(Replace(path, layer) for path, layer in layers.items())))
+    done = equalise(network, x, ("first", "second"))
     assert weight_of(done.layer("first")).flatten().tolist() == [6, 0, 0, 3]
     assert weight_of(done.layer("second")).flatten().tolist() == [1, 2]
     assert channels(done, {"six"}, x)["six"].peak.tolist() == [6, 3]

@@ -47,7 +47,7 @@ def folded(layer: Weighted, norm: nn.BatchNorm2d | nn.BatchNorm1d) -> Weighted:
 def rebuilt(layer: Weighted, stored: Tensor, bias: Tensor | None) -> Weighted:
     """A copy of the layer with this stored weight, in the same form, and this bias."""
     twin, like = copy.deepcopy(layer), stored_of(layer)
-    attach(twin, form_of(twin), stored.to(like))
+    attach(twin, form_of(twin), stored.to(like).contiguous())
     twin.bias = None if bias is None else nn.Parameter(bias.to(like).clone())
     return twin
 

@@ -26,10 +26,10 @@ from camfit.methods.precision.equalise import equalised
 from camfit.methods.precision.folding import Weighted, foldable, folded, rebuilt, replacements
 from camfit.methods.precision.observe import Observed, observe
 from camfit.methods.precision.placement import Placement
-from camfit.methods.precision.value_equalisation import value_equalised
+from camfit.methods.precision.value_equalisation import Stream, streams, value_equalised, watched
 from camfit.methods.selection import weighted_layers
 from camfit.network import INPUT, Network, order_memory
-from camfit.plan import Append, Constrain, Edit, Plan, SetValues
+from camfit.plan import Append, Constrain, Plan, SetValues
 from camfit.surgery import apply
 
 Granularity = Literal["channel", "tensor"]
@@ -40,9 +40,6 @@ _NAME = "int8"
 _BIAS_STEPS = 2.0**30
 
 _CACHED = 1 << 15
-
-# Of these the largest magnitudes of channels are taken: they only share out the range, and one more pass costs time.
-_PEAK_IMAGES = 32
 
 
 @dataclass(frozen=True)
@@ -60,10 +57,9 @@ class Int8:
             ``entropy`` (least divergence).
         percentile: of the values that the percentile rule keeps at each end.
         equalise: cross-layer equalisation first (Nagel et al., ICCV 2019); of use where scales are per tensor.
-        value_equalisation: channels of one value brought nearer to a common range first (Meller et al., ICML 2019);
-            only with weights per channel, whose scales take it up. It serves networks whose channels differ much behind
-            depth-wise layers (MobileNet v2); where dense layers read the value they pay for it
-            (LeNet-5: 10 dB of the outputs' signal to noise).
+        value_equalisation: channels of one value brought nearer to a common range first (Meller et al., ICML 2019)
+            where the layers that read it gain by it: they do in networks whose channels differ much behind depthwise
+            layers (MobileNet v2). Only with weights per channel, whose scales take it up.
         bias_correction: takes the mean error of each output channel out of the bias (Nagel et al., ICCV 2019).
         output_rounding: layers whose outputs read at most so many inputs round their weights for the least error of the
             output (Frantar et al., NeurIPS 2022), not of each weight; 0: none do. Only with ``bias_correction``.
@@ -79,7 +75,7 @@ class Int8:
     calibration: Rule = "mse"
     percentile: float = 99.99
     equalise: bool = False
-    value_equalisation: bool = False
+    value_equalisation: bool = True
     bias_correction: bool = True
     output_rounding: int = 64
     powers_of_two: bool = False
@@ -117,14 +113,19 @@ class Int8:
         paths = self._paths(network, layers, method)
         inputs = calibration.inputs[: self.images]
         work = network.clone().eval()
-        float_edits = self._float_edits(work, paths, inputs, method)
+        norms = foldable(work, paths)
+        replaced = self._float_layers(work, paths, norms, method)
+        float_edits = replacements(work, replaced, norms)
         exact = apply(work, Plan(method, float_edits))
-        order_memory(exact, torch.channels_last)
         placement = Placement(exact, paths)
-        once = tuple(exact.calls(path)[0].name for path in paths if len(exact.calls(path)) == 1)
-        seen = observe(
-            exact, inputs, {name for group in placement.groups for name in group}, once if self.bias_correction else ()
-        )
+        scalable = streams(exact, paths) if self.value_equalisation and self.weights == "channel" else []
+        seen = self._observed(exact, placement, inputs, scalable)
+        behind = {name for group in placement.groups for name in group}
+        equal = value_equalised(exact, scalable, behind, seen.channels, 2 ** (self.weight_bits - 1) - 1)
+        if equal:
+            float_edits = replacements(work, replaced | equal, norms)
+            exact = apply(work, Plan(method, float_edits))
+            seen = self._observed(exact, placement, inputs, [])
         bytes_of = self._steps(exact, placement, seen, method)
         edits = [*float_edits]
         notes: dict[str, dict[str, float | int | str]] = {}
@@ -182,9 +183,10 @@ class Int8:
             raise PlanError(f"{method}: no layer can take integer weights: {why or 'there is none'}")
         return tuple(path for path in layers if path not in reasons)
 
-    def _float_edits(self, network: Network, paths: tuple[str, ...], inputs: Tensor, method: str) -> tuple[Edit, ...]:
-        """Folding, equalisation, and a bias wherever one will be corrected: the function stays as it is."""
-        norms = foldable(network, paths)
+    def _float_layers(
+        self, network: Network, paths: tuple[str, ...], norms: dict[str, str], method: str
+    ) -> dict[str, Weighted]:
+        """Folding, equalisation of weights, and a bias wherever one will be corrected: the function stays as it is."""
         layers: dict[str, Weighted] = {}
         for path, norm_path in norms.items():
             layer, norm = network.layer(path), network.layer(norm_path)
@@ -192,16 +194,19 @@ class Int8:
             layers[path] = folded(layer, norm)
         if self.equalise:
             layers |= equalised(apply(network, Plan(method, replacements(network, layers, norms))), paths)
-        if self.value_equalisation and self.weights == "channel":
-            exact = apply(network, Plan(method, replacements(network, layers, norms)))
-            behind = {name for group in Placement(exact, paths).groups for name in group}
-            layers |= value_equalised(exact, paths, behind, inputs[:_PEAK_IMAGES], 2 ** (self.weight_bits - 1) - 1)
         for path in paths if self.bias_correction else ():
             layer = layers.get(path, network.layer(path))
             assert isinstance(layer, Weighted)
             if layer.bias is None and len(network.calls(path)) == 1:
                 layers[path] = rebuilt(layer, stored_of(layer), torch.zeros(weight_of(layer).shape[0]))
-        return replacements(network, layers, norms)
+        return layers
+
+    def _observed(self, network: Network, placement: Placement, inputs: Tensor, found: Sequence[Stream]) -> Observed:
+        """One run over the calibration images; lays the network out for it."""
+        order_memory(network, torch.channels_last)
+        behind = {name for group in placement.groups for name in group}
+        once = [calls[0].name for path in placement.integers if len(calls := network.calls(path)) == 1]
+        return observe(network, inputs, behind, once if self.bias_correction else (), watched(network, found, behind))
 
     def _steps(self, network: Network, placement: Placement, seen: Observed, method: str) -> dict[str, Steps]:
         """The bytes of every value behind which bytes are made."""

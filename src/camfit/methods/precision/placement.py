@@ -45,6 +45,7 @@ class Placement:
         integers: paths of the layers with integer weights.
 
     Attributes:
+        integers: as given.
         groups: names of the values behind which bytes are made, in execution order; those of one group share a scale.
         origins: by value, the sources of its bytes.
         averages: names of the average pools: where they take bytes they round, which no other passing layer does.
@@ -52,6 +53,7 @@ class Placement:
 
     def __init__(self, network: Network, integers: Collection[str]) -> None:
         self.network = network
+        self.integers = tuple(integers)
         self.origins: dict[str, frozenset[str]] = {INPUT: frozenset({INPUT})}
         self._ends: dict[str, str] = {}
         self._fused: set[str] = set()

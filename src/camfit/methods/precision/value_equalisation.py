@@ -7,8 +7,9 @@ one *stream* with a common s. A channel with the largest magnitude m gets s = (m
 
 The readers gain on the value's steps and pay on their weights' steps: a channel made larger carries their error too. So
 each stream takes the a of the least error that its readers' outputs will have, by the usual model of rounding: an error
-that is even over a step d, with variance d² / 12, and independent of all others. An output of weights w in steps d_w,
-from inputs of mean square p in steps d_x, has Σ w² d_x² / 12 + Σ p d_w² / 12.
+that is even over a step d, with variance d² / 12, and independent of all others; a zero has none, and a mean goes into
+the bias. An output of weights w in steps d_w has Σ w² n d_x² / 12 + Σ v d_w² / 12, from inputs in steps d_x that have
+the variance v and are not 0 in a share n of all places.
 
 Through ReLU6 too, with a <= 1/2: a channel that reached m then reaches √(m M) <= 6. It is cut off at what was 6 s
 before: the function is the same up to √(M / m) times the largest value that was seen, and not beyond.
@@ -16,7 +17,7 @@ before: the function is the same up to √(M / m) times the largest value that w
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 from camfit.forms import stored_of, weight_of
 from camfit.methods.precision.equalise import input_channels_times
 from camfit.methods.precision.folding import Weighted, rebuilt
-from camfit.methods.precision.observe import batches, laid_out, walk
+from camfit.methods.precision.observe import Channels
 from camfit.network import INPUT, Add, Network, Node
 
 # What a scale of a channel passes through; ReLU6 only for scales up to 1.
@@ -33,6 +34,9 @@ _PASSING = (nn.ReLU, nn.ReLU6, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,
 
 # A channel is never made larger than so many times.
 _MOST = 64.0
+
+# A stream is left alone unless its readers' error falls to this share: the model is no better than that.
+_WORTH = 0.5
 
 
 @dataclass(frozen=True)
@@ -82,51 +86,29 @@ def _passes(network: Network, node: Node) -> bool:
     return isinstance(network.get_submodule(node.layer), (*_PASSING, Add))
 
 
-@dataclass(frozen=True)
-class Channels:
-    """Largest magnitude and mean square of each channel [C] of a value."""
-
-    peak: Tensor
-    power: Tensor
-
-
-@torch.no_grad()
-def channels(network: Network, names: Collection[str], inputs: Tensor) -> dict[str, Channels]:
-    """What the named values' channels are over the inputs."""
-    peaks: dict[str, Tensor] = {}
-    powers: dict[str, Tensor] = {}
-
-    def visit(name: str, value: Tensor) -> None:
-        if name in names:
-            rows = value.transpose(0, 1).flatten(1)
-            peak = torch.linalg.vector_norm(rows, ord=torch.inf, dim=1)
-            power = torch.linalg.vector_norm(rows, dim=1).double().square() * (len(value) / rows.shape[1] / len(inputs))
-            peaks[name] = torch.maximum(peaks[name], peak) if name in peaks else peak
-            powers[name] = powers[name] + power if name in powers else power
-
-    network = laid_out(network)
-    for batch in batches(network, inputs):
-        walk(network, batch, visit)
-    return {name: Channels(peak.double(), powers[name]) for name, peak in peaks.items()}
+def watched(network: Network, found: Sequence[Stream], bytes_behind: Collection[str]) -> set[str]:
+    """The values of the streams whose channels must be known: those that will be bytes, and those that layers read."""
+    made = {name for stream in found for name in stream.names & {*bytes_behind}}
+    return made | {network.calls(path)[0].inputs[0] for stream in found for path in stream.readers}
 
 
 @torch.no_grad()
 def value_equalised(
-    network: Network, paths: Collection[str], bytes_behind: Collection[str], inputs: Tensor, levels: int = 127
+    network: Network,
+    found: Sequence[Stream],
+    bytes_behind: Collection[str],
+    seen: Mapping[str, Channels],
+    levels: int = 127,
 ) -> dict[str, Weighted]:
     """New layers in place of those that make or read equalised values.
 
     Args:
         network: batch-norm folded.
-        paths: layers that may be changed.
+        found: the streams that may be changed.
         bytes_behind: the values that will be bytes; others have no say.
-        inputs: to see the channels' ranges on.
+        seen: channels of the :func:`watched` values.
         levels: the largest integer of a weight.
     """
-    found = [stream for stream in streams(network, paths) if stream.names & {*bytes_behind}]
-    read = {path: network.calls(path)[0].inputs[0] for stream in found for path in stream.readers}
-    made = {name for stream in found for name in stream.names & {*bytes_behind}}
-    seen = channels(network, made | {*read.values()}, inputs)
     layers: dict[str, Weighted] = {}
 
     def layer(path: str) -> Weighted:
@@ -136,13 +118,13 @@ def value_equalised(
 
     for stream in found:
         shape = len(stored_of(layer(stream.producers[0])))
-        peaks = [seen[name].peak for name in sorted(stream.names & made) if len(seen[name].peak) == shape]
+        peaks = [seen[name].peak for name in sorted(stream.names & {*bytes_behind}) if len(seen[name].peak) == shape]
         if not peaks:
             continue
         peak = torch.stack(peaks).amax(0)
         if not bool(peak.isfinite().all()) or not bool(peak.any()):
             continue
-        readers = [(layer(path), seen[read[path]].power) for path in stream.readers]
+        readers = [(layer(path), seen[network.calls(path)[0].inputs[0]]) for path in stream.readers]
         capped = any(
             isinstance(network.get_submodule(node.layer), nn.ReLU6)
             for node in network.nodes
@@ -165,12 +147,14 @@ def value_equalised(
 
 
 @torch.no_grad()
-def best_scale(peak: Tensor, readers: Sequence[tuple[Weighted, Tensor]], levels: int, most: float) -> Tensor:
-    """Of the scales (m / M)^a with a = 0, 1/8, ... up to ``most``, those with the least error of the readers.
+def best_scale(peak: Tensor, readers: Sequence[tuple[Weighted, Channels]], levels: int, most: float) -> Tensor:
+    """Of the scales (m / M)^a with a = 0, 1/8, ... up to ``most``, those with the least error of the readers [C].
+
+    All are 1 where that is more than half of the error that there is without any.
 
     Args:
         peak: largest magnitude of each channel [C].
-        readers: layers that read the value, and the mean square of each of their inputs.
+        readers: layers that read the value, and what they read.
         levels: the largest integer of a weight.
     """
     # A channel that was always 0 tells nothing of what it reaches.
@@ -179,15 +163,15 @@ def best_scale(peak: Tensor, readers: Sequence[tuple[Weighted, Tensor]], levels:
         for eighths in range(int(8 * most) + 1)
     ]
     errors = [
-        sum(relative_error(layer, power, float((peak / scale).max()) / 255, _spread(scale, layer), levels)
-            for layer, power in readers)
+        sum(relative_error(layer, seen, float((peak / scale).max()) / 255, _spread(scale, layer), levels)
+            for layer, seen in readers)
         for scale in candidates
     ]  # fmt: skip
-    return candidates[errors.index(min(errors))]
+    return candidates[errors.index(min(errors)) if min(errors) < _WORTH * errors[0] else 0]
 
 
 @torch.no_grad()
-def relative_error(layer: Weighted, power: Tensor, step: float, scale: Tensor, levels: int) -> float:
+def relative_error(layer: Weighted, seen: Channels, step: float, scale: Tensor, levels: int) -> float:
     """Variance of the error of one output, all rows together, over that of the output, inputs taken as independent.
 
     step: of the input's bytes, when each of its channels was divided by ``scale`` [inputs].
@@ -196,10 +180,10 @@ def relative_error(layer: Weighted, power: Tensor, step: float, scale: Tensor, l
     scaled = input_channels_times(weight, layer, scale)
     groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
     row_steps = scaled.flatten(1).abs().amax(1).reshape(groups, -1) / levels
-    powers = (power / scale.square()).reshape(groups, -1) * weight[0, 0].numel()
-    of_weights = float((row_steps.square().sum(1) * powers.sum(1)).sum()) / 12
-    of_values = step**2 / 12 * float(scaled.square().sum())
-    output = float(input_channels_times(weight, layer, power.sqrt()).square().sum())
+    variances = (seen.variance / scale.square()).reshape(groups, -1) * weight[0, 0].numel()
+    of_weights = float((row_steps.square().sum(1) * variances.sum(1)).sum()) / 12
+    of_values = step**2 / 12 * float(input_channels_times(scaled, layer, seen.active.sqrt()).square().sum())
+    output = float(input_channels_times(weight, layer, seen.variance.sqrt()).square().sum())
     return (of_weights + of_values) / output if output > 0 else 0.0
 
 
