@@ -54,7 +54,7 @@ class Gal:
     """
 
     macs: float | None = None
-    sparsity: float = 0.2
+    sparsity: float = 0.05
     growth: float = 1.3
     by_cost: bool = True
     branches: bool = True
