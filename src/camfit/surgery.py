@@ -19,7 +19,7 @@ from camfit.errors import ModelError, PlanError
 from camfit.forms import Codebook, Form, Hashed, Integer, Masked, Sign, attach, form_of, stored_of
 from camfit.graph import ChannelGroup, Graph
 from camfit.layers import BinaryConv2d, BinaryLinear, kind_of
-from camfit.network import INPUT, Network, Node
+from camfit.network import INPUT, Network
 from camfit.plan import (
     Append,
     Constrain,
@@ -32,6 +32,7 @@ from camfit.plan import (
     Replace,
     SetValues,
 )  # fmt: skip
+from camfit.rewire import appended, chained, inserted, removed
 
 T = TypeVar("T")
 
@@ -271,7 +272,7 @@ class _Surgeon:
         if len(layers) < len(edit.factors) or not all(name and "." not in name for name, _ in edit.factors):
             names = ", ".join(repr(name) for name, _ in edit.factors)
             raise self._error(number, f"the factors are called {names}; expected different names without dots")
-        self.network = self.network.with_nodes(_chained(self.network.nodes, edit.layer, tuple(layers)), layers)
+        self.network = self.network.with_nodes(chained(self.network.nodes, edit.layer, tuple(layers)), layers)
         self._touch(number, edit.layer, *layers)
 
     def _insert(self, number: int, edit: Insert) -> None:
@@ -283,16 +284,8 @@ class _Surgeon:
                 number, f"layer {edit.before!r} has {len(calls[0].inputs)} inputs; expected one", edit.before
             )
         self._new_name(number, edit.name)
-        nodes: list[Node] = []
-        for node in self.network.nodes:
-            if node in calls:
-                place = calls.index(node)
-                name = edit.name if place == 0 else f"{edit.name}@{place + 1}"
-                nodes.append(Node(name, edit.name, node.inputs))
-                nodes.append(Node(node.name, node.layer, (name,)))
-            else:
-                nodes.append(node)
-        self.network = self.network.with_nodes(tuple(nodes), {edit.name: self._copy(edit.layer)})
+        nodes = inserted(self.network.nodes, edit.name, edit.before)
+        self.network = self.network.with_nodes(nodes, {edit.name: self._copy(edit.layer)})
         self._touch(number, edit.name, edit.before)
 
     def _append(self, number: int, edit: Append) -> None:
@@ -301,35 +294,19 @@ class _Surgeon:
         if edit.after != INPUT and edit.after not in calls:
             raise self._error(number, f"no call {edit.after!r}; the network has {', '.join(calls)}", edit.after)
         self._new_name(number, edit.name)
-        new = Node(edit.name, edit.name, (edit.after,))
-        nodes = [new] if edit.after == INPUT else []
-        for node in self.network.nodes:
-            inputs = tuple(edit.name if name == edit.after else name for name in node.inputs)
-            nodes.append(Node(node.name, node.layer, inputs))
-            if node.name == edit.after:
-                nodes.append(new)
-        self.network = self.network.with_nodes(tuple(nodes), {edit.name: self._copy(edit.layer)})
+        nodes = appended(self.network.nodes, edit.name, edit.after)
+        self.network = self.network.with_nodes(nodes, {edit.name: self._copy(edit.layer)})
         self._touch(number, edit.name, calls.get(edit.after, INPUT))
 
     def _remove(self, number: int, edit: Remove) -> None:
         self._layer(number, edit.layer)
-        source: dict[str, str] = {}
-        for call in self.network.calls(edit.layer):
-            if len(call.inputs) != 1:
-                raise self._error(number, f"the layer has {len(call.inputs)} inputs; expected one", edit.layer)
-            source[call.name] = source.get(call.inputs[0], call.inputs[0])
-        nodes = [
-            Node(node.name, node.layer, tuple(source.get(name, name) for name in node.inputs))
-            for node in self.network.nodes
-            if node.layer != edit.layer
-        ]
-        last = self.network.nodes[-1].name
-        output = source.get(last, last)
-        if output == INPUT:
+        inputs = max(len(call.inputs) for call in self.network.calls(edit.layer))
+        if inputs != 1:
+            raise self._error(number, f"the layer has {inputs} inputs; expected one", edit.layer)
+        nodes = removed(self.network.nodes, edit.layer)
+        if not nodes:
             raise self._error(number, "no layer would remain", edit.layer)
-        # The last node's value is the network's output; nothing behind it is read.
-        end = next(place for place, node in enumerate(nodes) if node.name == output)
-        self.network = self.network.with_nodes(tuple(nodes[: end + 1]), {})
+        self.network = self.network.with_nodes(nodes, {})
         self._touch(number, edit.layer)
 
     def _drop_branch(self, number: int, edit: DropBranch) -> None:
@@ -418,23 +395,6 @@ class _Surgeon:
     def _copy(self, layer: nn.Module) -> nn.Module:
         """The plan's layer is data: the network gets a copy, in its own precision and on its own device."""
         return copy.deepcopy(layer).to(device=self.like.device, dtype=self.like.dtype).train(self.network.training)
-
-
-def _chained(nodes: tuple[Node, ...], layer: str, chain: tuple[str, ...]) -> tuple[Node, ...]:
-    """Nodes that call the layers of ``chain`` one after the other wherever these call ``layer``."""
-    value: dict[str, str] = {}
-    result: list[Node] = []
-    for node in nodes:
-        inputs = tuple(value.get(name, name) for name in node.inputs)
-        if node.layer != layer:
-            result.append(Node(node.name, node.layer, inputs))
-            continue
-        suffix = f"@{len(value) + 1}" if value else ""
-        for path in chain:
-            result.append(Node(f"{path}{suffix}", path, inputs))
-            inputs = (f"{path}{suffix}",)
-        value[node.name] = inputs[0]
-    return tuple(result)
 
 
 def _keeps_mask(form: Form, by: nn.Module) -> bool:

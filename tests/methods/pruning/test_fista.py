@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 from torch import Tensor
@@ -15,9 +13,6 @@ def test_the_soft_threshold_shrinks_and_cuts() -> None:
     assert soft_threshold(values, torch.tensor([0.0, 1.0, 0.25, 0.0, 2.0])).tolist() == [3.0, -2.0, 0.25, -0.5, 0.0]
 
 
-ALIVE = torch.tensor([True])
-
-
 def square(x: Tensor) -> float:
     """½·(x − 2)², of curvature 1."""
     return float((x - 2).square().sum() / 2)
@@ -26,11 +21,11 @@ def square(x: Tensor) -> float:
 def test_steps_are_those_worked_by_hand() -> None:
     """f = ½(x − 2)², λ = 0.5, η = 0.5, from 0: gradients −2, −1.25, and momentum from the second step on."""
     fista = Fista(torch.zeros(1), 0.5)
-    fista.advance(square(fista.point), fista.point - 2, square, 0.5, ALIVE)
+    fista.advance(square(fista.point), fista.point - 2, square, 0.5)
     # soft(0 + 0.5·2, 0.25) = 0.75; t₂ = (1 + √5)/2, and (t₁ − 1)/t₂ = 0: no momentum yet.
     assert fista.values.tolist() == [0.75] and fista.point.tolist() == [0.75]
     assert fista.t == pytest.approx(1.6180340)
-    fista.advance(square(fista.point), fista.point - 2, square, 0.5, ALIVE)
+    fista.advance(square(fista.point), fista.point - 2, square, 0.5)
     # soft(0.75 + 0.5·1.25, 0.25) = 1.125; t₃ = 2.1935269; y = 1.125 + 0.6180340/2.1935269·0.375
     assert fista.values.tolist() == [1.125]
     assert fista.t == pytest.approx(2.1935269)
@@ -40,10 +35,10 @@ def test_steps_are_those_worked_by_hand() -> None:
 def test_ts_follow_their_recursion_until_momentum_leads_uphill() -> None:
     fista = Fista(torch.zeros(1), 0.1)
     for t in (1.6180340, 2.1935269, 2.7497910, 3.2948832):
-        fista.advance(square(fista.point), fista.point - 2, square, 0.0, ALIVE)
+        fista.advance(square(fista.point), fista.point - 2, square, 0.0)
         assert fista.t == pytest.approx(t, rel=1e-5)
     while fista.t > 1:
-        fista.advance(square(fista.point), fista.point - 2, square, 0.0, ALIVE)
+        fista.advance(square(fista.point), fista.point - 2, square, 0.0)
     # The gradient turns round at the minimum, and not before.
     assert float(fista.values) > 2 and torch.equal(fista.point, fista.values)
 
@@ -52,7 +47,6 @@ def test_it_comes_to_the_minimum_of_a_lasso_faster_than_plain_steps() -> None:
     """½·Σ d_i (x_i − a_i)² + λ‖x‖₁ has its minimum at soft(a, λ/d)."""
     d, a = torch.tensor([1.0, 0.01, 0.3, 1.0]).double(), torch.tensor([3.0, 20.0, -4.0, 0.1]).double()
     exact = soft_threshold(a, 0.15 / d)
-    alive = torch.ones(4, dtype=torch.bool)
 
     def smooth(x: Tensor) -> float:
         return float((d * (x - a).square()).sum() / 2)
@@ -60,7 +54,7 @@ def test_it_comes_to_the_minimum_of_a_lasso_faster_than_plain_steps() -> None:
     def after(steps: int, momentum: bool) -> float:
         fista = Fista(torch.zeros(4).double(), 1.0)
         for _ in range(steps):
-            fista.advance(smooth(fista.point), d * (fista.point - a), smooth, 0.15, alive)
+            fista.advance(smooth(fista.point), d * (fista.point - a), smooth, 0.15)
             if not momentum:
                 fista.restart(fista.values)
         return float((fista.values - exact).abs().max())
@@ -77,14 +71,5 @@ def test_a_step_that_is_too_long_is_halved_until_the_bound_holds() -> None:
     def smooth(x: Tensor) -> float:
         return float(4 * (x - 2).square().sum())
 
-    steep.advance(smooth(steep.point), 8 * (steep.point - 2), smooth, 0.0, ALIVE)
+    steep.advance(smooth(steep.point), 8 * (steep.point - 2), smooth, 0.0)
     assert steep.values.tolist() == [2.0]  # 0 + 16/8
-
-
-def test_the_dead_stay_zero() -> None:
-    fista = Fista(torch.tensor([1.0, 0.0]), 0.5)
-    alive = torch.tensor([True, False])
-    for _ in range(3):
-        fista.advance(square(fista.point), fista.point - 2, square, 0.1, alive)
-    assert float(fista.values[1]) == float(fista.point[1]) == 0.0 < float(fista.values[0])
-    assert math.isfinite(float(fista.values[0]))

@@ -18,7 +18,7 @@ from camfit.methods.pruning.fista import Fista
 from camfit.methods.pruning.soft_masks import MaskedNetwork
 from camfit.network import Network
 
-_BATCH = 64
+_BATCH = 32
 _DECAY = 1e-3
 
 
@@ -79,12 +79,14 @@ class Game:
         steps = rates[1] * masked.sizes().to(self._wanted)
         self.masks = Fista(torch.ones_like(steps), steps)
 
-    def play(self, sparsity: Tensor | float, alive: Tensor) -> None:
+    def play(self, sparsity: Tensor | None) -> float:
         """One pass over the images.
 
         Args:
-            sparsity: λ of each mask.
-            alive: masks that may be other than zero, bool.
+            sparsity: λ of each mask; None where masks stay as they are and weights alone are trained.
+
+        Returns:
+            The outputs' squared error after it, as a share of their power.
         """
         with torch.enable_grad():
             for rows in self._batches():
@@ -94,10 +96,15 @@ class Game:
                 loss = self._loss(made, self._wanted[rows])
                 self._weights.zero_grad()
                 loss.backward()
-                assert point.grad is not None
-                self.masks.advance(float(loss.detach()), point.grad, partial(self._value, rows), sparsity, alive)
+                if sparsity is not None:
+                    assert point.grad is not None
+                    value = partial(self._value, rows)
+                    self.masks.advance(float(loss.detach()), point.grad, value, sparsity)
                 self._weights.step()
                 self._masked.settle()
+        with torch.no_grad():
+            outputs = torch.cat([self._masked.outputs(part, self.masks.values) for part in self._inputs.split(500)])
+        return float((outputs.flatten(1) - self._wanted).square().mean()) / self._power
 
     @torch.no_grad()
     def _value(self, rows: Tensor, masks: Tensor) -> float:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 _HALVINGS = 30
@@ -55,7 +54,6 @@ class Fista:
         slope: Tensor,
         smooth: Callable[[Tensor], float],
         weight: Tensor | float,
-        alive: Tensor,
     ) -> None:
         """One step, as long as f allows: f(x) ≤ f(y) + ⟨x − y, ∇f(y)⟩ + ‖x − y‖²/(2·η).
 
@@ -64,12 +62,10 @@ class Fista:
             slope: ∇f(y).
             smooth: f.
             weight: λ, one for all or one for each.
-            alive: bool; the others are zero and stay so.
         """
         for _ in range(_HALVINGS):
             stepped = soft_threshold(self.point - self._step * slope, self._step * weight)
-            stepped = torch.where(alive, stepped, 0.0)
-            move = torch.where(alive, stepped - self.point, 0.0)
+            move = stepped - self.point
             allowed = value + float((move * slope + move.square() / (2 * self._step)).sum())
             if smooth(stepped) <= allowed + _SLACK * abs(value):
                 break

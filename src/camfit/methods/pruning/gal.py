@@ -22,6 +22,9 @@ from camfit.network import Network
 from camfit.plan import DropBranch, KeepChannels, Plan, SetValues
 from camfit.surgery import apply
 
+# Share of the outputs' power: with a larger error, masks that matter shrink as the others do, and tell them apart less.
+_TOO_FAR = 0.2
+
 
 @dataclass(frozen=True)
 class Gal:
@@ -31,7 +34,7 @@ class Gal:
     and weights are trained so that the network's outputs stay those of the whole network, by their squared error and
     by a discriminator that is trained against them to tell the two apart. Masks move by FISTA: a proximal step with
     momentum, which makes exact zeros. What is zero is removed: a block becomes the identity, a concatenation loses a
-    branch. The masks that are left and the trained weights go into the plan's values. Batch-norm keeps its statistics.
+    branch. The other masks go back to one, and the trained weights into the plan. Batch-norm keeps its statistics.
 
     Attributes:
         macs: fraction of the multiply-accumulates to remove, in (0, 1): the penalty grows with each pass until the
@@ -43,7 +46,7 @@ class Gal:
         branches: mask branches and blocks too, not channels alone.
         adversarial: weight of the discriminator's verdict.
         passes: over the images, with the penalty.
-        recovery: passes after the removal, without it.
+        recovery: passes after the removal, over which the weights alone are trained.
         learning_rate: of the weights (Adam).
         mask_rate: of the masks: FISTA's step, times the masks of a group.
         images: calibration images, at most.
@@ -51,14 +54,14 @@ class Gal:
     """
 
     macs: float | None = None
-    sparsity: float = 0.2
+    sparsity: float = 0.05
     growth: float = 1.3
     by_cost: bool = True
     branches: bool = True
     adversarial: float = 0.1
     passes: int = 16
-    recovery: int = 4
-    learning_rate: float = 2e-4
+    recovery: int = 8
+    learning_rate: float = 5e-4
     mask_rate: float = 0.5
     images: int = 512
     skip: tuple[str, ...] = ()
@@ -100,13 +103,13 @@ class Gal:
         game = Game(network, masked, calibration.inputs[: self.images], self.adversarial, rates, calibration.seed)
         shares = mask_costs(network, masked) if self.by_cost else torch.full((len(masked),), 1 / len(masked))
         limit = None if self.macs is None else (1 - self.macs) * sum(macs(network).values())
-        alive, penalty = torch.ones(len(masked), dtype=torch.bool), self.sparsity
+        penalty = self.sparsity
         for _ in range(self.passes):
             before = game.masks.values
-            game.play(penalty * shares, alive)
+            error = game.play(penalty * shares)
             if limit is not None:
                 left = spared(network, masked, game.masks.values) | (game.masks.values != 0)
-                if left_macs(network, masked, left) <= limit:
+                if error > _TOO_FAR or left_macs(network, masked, left) <= limit:
                     # One pass earlier the masks still say which of them would have gone last.
                     game.masks.restart(before)
                     break
@@ -117,7 +120,7 @@ class Gal:
             raise BudgetError(f"gal: macs is {self.macs}, more than can go: {error}") from error
         game.masks.restart(torch.where(kept, game.masks.values, 0.0))
         for _ in range(self.recovery):
-            game.play(0.0, kept)
+            game.play(None)
         return self._plan(network, masked, game.masks.values, kept)
 
     def _plan(self, network: Network, masked: MaskedNetwork, masks: Tensor, kept: Tensor) -> Plan:
