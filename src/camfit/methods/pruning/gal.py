@@ -34,7 +34,7 @@ class Gal:
     and weights are trained so that the network's outputs stay those of the whole network, by their squared error and
     by a discriminator that is trained against them to tell the two apart. Masks move by FISTA: a proximal step with
     momentum, which makes exact zeros. What is zero is removed: a block becomes the identity, a concatenation loses a
-    branch. The other masks go back to one, and the trained weights into the plan. Batch-norm keeps its statistics.
+    branch. The other masks are folded into the weights, which go into the plan. Batch-norm keeps its statistics.
 
     Attributes:
         macs: fraction of the multiply-accumulates to remove, in (0, 1): the penalty grows with each pass until the
