@@ -191,7 +191,7 @@ def _timed(row: Row, folder: Path, progress: Progress) -> Row:
     engines = [Engine(folder / cell.folder / "network.camfit") for cell in (own, dense)]
     height, width, channels = engines[0].input_shape
     image = np.full((height, width, channels), 100, np.uint8)
-    times, whole = interleave([partial(engine.run, image) for engine in engines], seconds=_SLICE)
+    times, whole = interleave([partial(engine.run, image) for engine in engines], seconds=_SLICE, rounds=8)
     progress(f"{row.network}: {row.name}, {100 * row.level:.0f} %: {np.median(times.all):.3f} ms")
     return msgspec.structs.replace(
         row, milliseconds=float(np.median(times.all)), time=float(np.median(ratios(times, whole)))
