@@ -355,17 +355,20 @@ void linear_forms(int size) {
   }
 }
 
+// By one hash and by two, beside a dense layer of the size, in float32 and straight from memory.
 void hashed(int cin, int cout, uint32_t buckets) {
   char name[96];
   const auto in = floats(size_t(cin)), bucket = floats(buckets);
   Floats out(static_cast<size_t>(cout)), row(static_cast<size_t>(cin));
-  const HashedRows rows = {bucket.data(), buckets, 7, uint32_t(cin)};
-  std::snprintf(name, sizeof name, "linear_hashed %d->%d, %u buckets", cin, cout, buckets);
-  line(name, 2.0 * cin * cout, [&](const Kernels& k) { k.linear_hashed(rows, in.data(), {}, out.data(), {0, cout}); });
-  std::snprintf(name, sizeof name, "hashed_row x %d of %d, %u buckets", cout, cin, buckets);
-  line(name, 0, [&](const Kernels& k) {
-    for (int i = 0; i < cout; ++i) k.hashed_row(rows, uint32_t(i), {0, cin}, row.data());
-  });
+  for (int hashes : {1, 2}) {
+    const HashedRows rows = {bucket.data(), buckets, 7, uint32_t(cin), hashes == 1};
+    std::snprintf(name, sizeof name, "linear_hashed %d->%d, %u buckets, %d hashes", cin, cout, buckets, hashes);
+    line(name, 2.0 * cin * cout, [&](const Kernels& k) { k.linear_hashed(rows, in.data(), {}, out.data(), {0, cout}); });
+    std::snprintf(name, sizeof name, "hashed_row x %d of %d, %u buckets, %d hashes", cout, cin, buckets, hashes);
+    line(name, 0, [&](const Kernels& k) {
+      for (int i = 0; i < cout; ++i) k.hashed_row(rows, uint32_t(i), {0, cin}, row.data());
+    });
+  }
 }
 
 #if defined(__x86_64__)
@@ -551,7 +554,10 @@ int main(int count, char** arguments) {
   linear_sparse(800, 500, 0.06, 32, false);
   linear_sparse(4096, 4096, 0.1, 256, true);
   hashed(784, 300, 10000);
+  hashed(4096, 4096, 1);
+  hashed(4096, 4096, 4096);
   hashed(4096, 4096, 4096 * 4096 / 64);
+  hashed(4096, 4096, 4096 * 4096 / 8);
   for (int size : {256, 512, 1024, 4096}) linear_forms(size);
   for (int size : {4, 7, 8, 14, 16, 28, 32, 56})
     for (int c : {8, 16, 32, 64, 128, 256, 512})

@@ -20,7 +20,7 @@ extern "C" {
 #endif
 
 #define CAMFIT_ERROR_BYTES 256
-#define CAMFIT_FORMAT_VERSION 2 /* the newest that this engine reads; it reads all before */
+#define CAMFIT_FORMAT_VERSION 3 /* the newest that this engine reads; it reads all before */
 
 typedef struct camfit_engine camfit_engine;
 

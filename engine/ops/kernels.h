@@ -129,9 +129,11 @@ struct CostLine {
 };
 constexpr CostLine kNever = {1e9, 0};
 
+// Weight (i, j) is xi(i, j) * bucket[h(i, j)] (docs/format.md): both from one hash, or each from its own.
 struct HashedRows {
   const float* bucket;
   uint32_t buckets, seed, columns;
+  bool one_hash;
 };
 
 struct Int8Kernels;  // int8/int8.h

@@ -36,6 +36,8 @@ enum class Op : uint8_t {
 
 enum class Form : uint8_t { kDense = 0, kHalf = 1, kCodebook = 2, kHashed = 3, kSign = 4, kSparse = 5 };
 
+constexpr uint32_t kOneHash = uint32_t(1) << 31;  // in the K of a hashed weight
+
 // How an op is written in the NODE section.
 struct OpLayout {
   const char* name;

@@ -51,7 +51,7 @@ bool check_hashed(uint32_t index, const Weight& weight, Error& error) {
     return error.malformed("BLOB: weight %u of form hashed has a payload of %u bytes, expected at least %u", index,
                            weight.payload_size, kHashedHead);
   }
-  const uint32_t buckets = load_u32(weight.payload + 4);
+  const uint32_t buckets = load_u32(weight.payload + 4) & ~kOneHash;
   if (buckets == 0) return error.malformed("BLOB: weight %u of form hashed has no buckets", index);
   if (weight.payload_size != kHashedHead + 4 * uint64_t(buckets)) {
     return error.malformed("BLOB: weight %u of form hashed has %u buckets in a payload of %u bytes, expected %llu",
@@ -61,8 +61,12 @@ bool check_hashed(uint32_t index, const Weight& weight, Error& error) {
   return true;
 }
 
-// Version 1 had the coders 0 and 1. What else a payload holds is checked where it is decoded.
-bool check_coder(uint32_t index, const Weight& weight, uint32_t version, Error& error) {
+// Version 1 had the coders 0 and 1, version 2 hashed by two hashes. What else a payload holds is checked where it is
+// decoded.
+bool check_version(uint32_t index, const Weight& weight, uint32_t version, Error& error) {
+  if (weight.form == Form::kHashed && version < 3 && (load_u32(weight.payload + 4) & kOneHash)) {
+    return error.malformed("BLOB: weight %u is hashed once, which a file of version %u cannot have", index, version);
+  }
   const uint32_t head = weight.form == Form::kCodebook ? 0 : weight.form == Form::kSparse ? 4 : weight.payload_size;
   constexpr uint8_t kCoder = 7, kFast = 2;  // the head's bits of the coder
   if (version > 1 || head >= weight.payload_size || (weight.payload[head] & kCoder) != kFast) return true;
@@ -120,7 +124,7 @@ bool read_weight_table(const Sections& sections, const Limits& limits, Allocator
     weight.payload = sections.blob.data + offset;
     offset += weight.payload_size;
     if (weight.form == Form::kHashed && !check_hashed(i, weight, error)) return false;
-    if (!check_coder(i, weight, sections.version, error)) return false;
+    if (!check_version(i, weight, sections.version, error)) return false;
   }
   if (table.left()) return error.malformed("WGHT: %zu bytes left over after the last weight", table.left());
   if (offset != sections.blob.size) {

@@ -190,7 +190,8 @@ bool hold_hashed(const Holder& at, bool linear, bool depthwise, HeldWeights* out
   const Weight& weight = *at.layer.weight;
   HashedRows& hashed = out->source.hashed;
   hashed.seed = load_u32(weight.payload);
-  hashed.buckets = load_u32(weight.payload + 4);
+  hashed.buckets = load_u32(weight.payload + 4) & ~kOneHash;
+  hashed.one_hash = load_u32(weight.payload + 4) & kOneHash;
   hashed.columns = weight.columns();
   out->params = hashed.buckets;
   if (!read_floats(at, "bucket", weight.payload + 8, hashed.buckets, &hashed.bucket)) return false;

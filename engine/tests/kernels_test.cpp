@@ -347,7 +347,7 @@ void test_hashed(Pair k, uint32_t seed) {
   const int rows = random.integer(1, 20), columns = random.integer(1, 500);
   const uint32_t buckets = uint32_t(random.one_of({1, 2, 7, 100, 65536, 100003}));
   const Floats bucket = random_floats(buckets, random), in = random_floats(size_t(columns), random);
-  const HashedRows hashed = {bucket.data(), buckets, uint32_t(random.bits()), uint32_t(columns)};
+  const HashedRows hashed = {bucket.data(), buckets, uint32_t(random.bits()), uint32_t(columns), random.coin()};
   const Range part = random_range(rows, random), some = random_range(columns, random);
   const RandomEpilogue e(rows, random);
   Floats out = untouched(size_t(rows), random), expected = untouched(size_t(rows), random);

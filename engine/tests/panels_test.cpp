@@ -88,7 +88,7 @@ void test(const Geometry& g, std::mt19937& random) {
   }
 
   source = source_of(Form::kHashed, g);
-  source.hashed = HashedRows{codebook.data(), 3, uint32_t(random()), uint32_t(columns)};
+  source.hashed = HashedRows{codebook.data(), 3, uint32_t(random()), uint32_t(columns), true};
   for (int row = 0; row < g.cout; ++row) {
     plain_kernels().hashed_row(source.hashed, uint32_t(row), Range{0, columns}, matrix.data() + size_t(row * columns));
   }

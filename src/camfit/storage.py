@@ -98,7 +98,8 @@ def form_from(description: dict[str, Any], arrays: dict[str, Tensor]) -> Form:
         form = Codebook(arrays["index"], description["entries"])
     elif name == Hashed.name:
         shape = tuple(int(size) for size in description["shape"].split(","))
-        form = Hashed(shape, description["buckets"], description["seed"])
+        hashes = description.get("hashes", 2)  # not said by files from before there was a choice
+        form = Hashed(shape, description["buckets"], description["seed"], hashes)
     elif name == Sign.name:
         form = Sign()
     elif name == Integer.name:

@@ -32,14 +32,14 @@ def sparse(values: np.ndarray) -> Weight:
     return Weight(SPARSE, values.shape, data)
 
 
-def hash_values(shape: tuple[int, ...], seed: int, buckets: np.ndarray) -> np.ndarray:
+def hash_values(shape: tuple[int, ...], seed: int, buckets: np.ndarray, one_hash: bool) -> np.ndarray:
     """The matrix that docs/format.md describes, through the package xxhash."""
     rows, columns = shape[0], int(np.prod(shape[1:]))
     out = np.empty((rows, columns), np.float32)
     for i, j in itertools.product(range(rows), range(columns)):
         key = struct.pack("<II", i, j)
         place = xxhash.xxh32_intdigest(key, seed) * len(buckets) >> 32
-        positive = xxhash.xxh32_intdigest(key, (seed + 1) % 2**32) & 1
+        positive = xxhash.xxh32_intdigest(key, seed if one_hash else (seed + 1) % 2**32) & 1
         out[i, j] = buckets[place] if positive else -buckets[place]
     return out.reshape(shape)
 
@@ -56,7 +56,7 @@ def index_values(index: np.ndarray, values: np.ndarray) -> np.ndarray:
 def conv_net(weight: Weight, groups: int = 1) -> Net:
     cout, cin_group, _, _ = weight.shape
     channels = cin_group * groups
-    net = Net((9, 7, channels), scale=[0.01] * channels, shift=[-1.0] * channels, version=2)
+    net = Net((9, 7, channels), scale=[0.01] * channels, shift=[-1.0] * channels, version=3)
     net.conv2d(
         weight, stride=(1, 2), pad=(1, 0, 2, 1), groups=groups, activation=RELU, bias=half(np.linspace(-1, 1, cout))
     )
@@ -65,7 +65,7 @@ def conv_net(weight: Weight, groups: int = 1) -> Net:
 
 def linear_net(weight: Weight) -> Net:
     cout, cin = weight.shape
-    net = Net((1, 1, cin), scale=[0.01] * cin, shift=[-1.0] * cin, version=2)
+    net = Net((1, 1, cin), scale=[0.01] * cin, shift=[-1.0] * cin, version=3)
     net.linear(weight, scale=dense(np.linspace(0.5, 2, cout)), bias=dense(np.linspace(-1, 1, cout)))
     return net
 
@@ -157,15 +157,19 @@ def test_rows_of_more_columns_and_entries_than_16_bits_count() -> None:
 
 @pytest.mark.parametrize(("shape", "groups"), CONV_SHAPES)
 @pytest.mark.parametrize("seed", [0, 7, 2**32 - 1])
-def test_hashed_conv(shape: tuple[int, ...], groups: int, seed: int) -> None:
+@pytest.mark.parametrize("one_hash", [True, False])
+def test_hashed_conv(shape: tuple[int, ...], groups: int, seed: int, one_hash: bool) -> None:
     buckets = np.random.default_rng(0).normal(size=11).astype(np.float32)
-    check_equal(lambda w: conv_net(w, groups), hashed(shape, seed, buckets), hash_values(shape, seed, buckets))
+    weight = hashed(shape, seed, buckets, one_hash=one_hash)
+    check_equal(lambda w: conv_net(w, groups), weight, hash_values(shape, seed, buckets, one_hash))
 
 
 @pytest.mark.parametrize("shape", [*LINEAR_SHAPES, (3, 700)])
-def test_hashed_linear(shape: tuple[int, int]) -> None:
+@pytest.mark.parametrize("one_hash", [True, False])
+def test_hashed_linear(shape: tuple[int, int], one_hash: bool) -> None:
     buckets = np.random.default_rng(0).normal(size=11).astype(np.float32)
-    check_equal(linear_net, hashed(shape, 3, buckets), hash_values(shape, 3, buckets))
+    weight = hashed(shape, 3, buckets, one_hash=one_hash)
+    check_equal(linear_net, weight, hash_values(shape, 3, buckets, one_hash))
 
 
 @pytest.mark.parametrize(("shape", "groups"), CONV_SHAPES)

@@ -120,8 +120,8 @@ def patched(position: int, replacement: bytes) -> bytes:
     [
         (b"", "FileMalformed: header: not a .camfit file"),
         (b"\x89PNG\r\n\x1a\n" + bytes(100), "FileMalformed: header: not a .camfit file"),
-        (patched(8, b"\3\0"), "FileUnsupported: header: format version 3, this engine reads 1 to 2"),
-        (patched(8, b"\0\0"), "FileUnsupported: header: format version 0, this engine reads 1 to 2"),
+        (patched(8, b"\4\0"), "FileUnsupported: header: format version 4, this engine reads 1 to 3"),
+        (patched(8, b"\0\0"), "FileUnsupported: header: format version 0, this engine reads 1 to 3"),
         (patched(10, b"\5\0"), "FileMalformed: header: 5 sections, expected 4"),
         (patched(16, b"NODE"), "FileMalformed: header: section 0 is not INFO"),
         (patched(20, b"\x55"), "FileMalformed: header: section INFO begins at byte 85, expected 84"),
@@ -469,3 +469,13 @@ def test_the_largest_number_of_nodes_loads() -> None:
     for _ in range(16384):
         net.add_node("activation", attributes=[1], name="")
     assert outputs(net, np.ones((1, 1, 1), np.float32)) == 1
+
+
+def test_one_hash_came_with_version_3() -> None:
+    net = Net((1, 1, 2), version=3)
+    net.linear(hashed((2, 2), 1, np.ones(3, np.float32), one_hash=True))
+    _native.Engine(net.encode())
+    net.version = 2
+    assert refusal(net.encode()) == (
+        "FileMalformed: BLOB: weight 0 is hashed once, which a file of version 2 cannot have"
+    )

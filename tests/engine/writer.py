@@ -71,8 +71,9 @@ def half(values: np.ndarray) -> Weight:
     return Weight(HALF, values.shape, np.ascontiguousarray(values, "<f2").tobytes())
 
 
-def hashed(shape: tuple[int, ...], seed: int, buckets: np.ndarray) -> Weight:
-    head = struct.pack("<II", seed, len(buckets))
+def hashed(shape: tuple[int, ...], seed: int, buckets: np.ndarray, *, one_hash: bool = False) -> Weight:
+    """With one hash for version 3."""
+    head = struct.pack("<II", seed, len(buckets) | one_hash << 31)
     return Weight(HASHED, shape, head + np.ascontiguousarray(buckets, "<f4").tobytes())
 
 

@@ -1,4 +1,4 @@
-// HashedNets (Chen et al., 2015): weight (i, j) is xi(i, j) * bucket[h(i, j)]; both hashes as in docs/format.md.
+// HashedNets (Chen et al., 2015): weight (i, j) is xi(i, j) * bucket[h(i, j)], as in docs/format.md.
 #include "../plain.h"
 #include "xxh32.h"
 
@@ -11,8 +11,9 @@ uint32_t xxh32(uint32_t seed, uint32_t row, uint32_t column) {
 }
 
 float hashed_weight(const HashedRows& weights, uint32_t row, uint32_t column) {
-  const uint32_t index = uint32_t((uint64_t(xxh32(weights.seed, row, column)) * weights.buckets) >> 32);
-  const bool positive = xxh32(weights.seed + 1, row, column) & 1;
+  const uint32_t hash = xxh32(weights.seed, row, column);
+  const uint32_t index = uint32_t((uint64_t(hash) * weights.buckets) >> 32);
+  const bool positive = (weights.one_hash ? hash : xxh32(weights.seed + 1, row, column)) & 1;
   return positive ? weights.bucket[index] : -weights.bucket[index];
 }
 

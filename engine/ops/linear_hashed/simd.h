@@ -26,10 +26,6 @@ inline Words high_product(Words a, Words b) {
   return _mm512_mask_blend_epi32(0xAAAA, even, _mm512_mul_epu32(_mm512_srli_epi64(a, 32), b));
 }
 inline Words sign_unless_odd(Words a) { return _mm512_slli_epi32(_mm512_xor_si512(a, all(1)), 31); }
-inline Vec gather(const float* from, Words index) { return _mm512_i32gather_ps(index, from, 4); }
-inline Vec flip(Vec a, Words signs) {
-  return _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(a.v), signs));
-}
 #elif defined(__aarch64__)
 struct Words {
   uint32x4_t low, high;
@@ -55,18 +51,6 @@ inline Words high_product(Words a, Words b) { return {high_product(a.low, b.low)
 inline Words sign_unless_odd(Words a) {
   return {vshlq_n_u32(vmvnq_u32(a.low), 31), vshlq_n_u32(vmvnq_u32(a.high), 31)};
 }
-inline Vec gather(const float* from, Words index) {
-  uint32_t at[Vec::kLanes];
-  float lanes[Vec::kLanes];
-  vst1q_u32(at, index.low);
-  vst1q_u32(at + 4, index.high);
-  CAMFIT_UNROLL(8) for (int i = 0; i < Vec::kLanes; ++i) lanes[i] = from[at[i]];
-  return Vec::load(lanes);
-}
-inline float32x4_t flip(float32x4_t a, uint32x4_t signs) {
-  return vreinterpretq_f32_u32(veorq_u32(vreinterpretq_u32_f32(a), signs));
-}
-inline Vec flip(Vec a, Words signs) { return {flip(a.low, signs.low), flip(a.high, signs.high)}; }
 #else
 using Words = __m256i;
 inline Words all(uint32_t value) { return _mm256_set1_epi32(int(value)); }
@@ -83,8 +67,21 @@ inline Words high_product(Words a, Words b) {
   return _mm256_blend_epi32(even, _mm256_mul_epu32(_mm256_srli_epi64(a, 32), b), 0xAA);
 }
 inline Words sign_unless_odd(Words a) { return _mm256_slli_epi32(_mm256_xor_si256(a, all(1)), 31); }
-inline Vec gather(const float* from, Words index) { return _mm256_i32gather_ps(from, index, 4); }
-inline Vec flip(Vec a, Words signs) { return _mm256_xor_ps(a, _mm256_castsi256_ps(signs)); }
+#endif
+
+// Eight values whose signs turn where `minus` has its highest bit.
+#if defined(__aarch64__)
+inline float32x4_t flip(const float* values, const uint32_t* minus) {
+  return vreinterpretq_f32_u32(veorq_u32(vreinterpretq_u32_f32(vld1q_f32(values)), vld1q_u32(minus)));
+}
+inline Vec8 flip(const float (&values)[8], const uint32_t* minus) {
+  return {flip(values + 0, minus), flip(values + 4, minus + 4)};
+}
+#else
+inline Vec8 flip(const float (&v)[8], const uint32_t* minus) {
+  const __m256 values = _mm256_setr_ps(v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]);
+  return _mm256_xor_ps(values, _mm256_loadu_ps(reinterpret_cast<const float*>(minus)));
+}
 #endif
 
 // xxh32_finish(xxh32_mix(state, j)), given j * kXxhPrime3.
@@ -95,109 +92,105 @@ inline Words hash_of(Words state, Words product) {
   return fold<16>(h);
 }
 
-// Yields the weights of one row, a vector of columns a call.
+// Yields the weights of one row, a vector of columns a call. `one`: bucket and sign are of one hash.
+template <bool one>
 class HashedRow {
  public:
   HashedRow(const HashedRows& weights, uint32_t row, uint32_t column)
-      : bucket(weights.bucket),
-        buckets(all(weights.buckets)),
+      : buckets(all(weights.buckets)),
         index_state(all(xxh32_mix(xxh32_start(weights.seed), row))),
         sign_state(all(xxh32_mix(xxh32_start(weights.seed + 1), row))),
         product(times(plus(all(column), count_up()), kXxhPrime3)) {}
 
   void next(Words* index, Words* minus) {
-    *index = high_product(hash_of(index_state, product), buckets);
-    *minus = sign_unless_odd(hash_of(sign_state, product));
+    const Words hash = hash_of(index_state, product);
+    *index = high_product(hash, buckets);
+    *minus = sign_unless_odd(one ? hash : hash_of(sign_state, product));
     product = plus(product, all(Vec::kLanes * kXxhPrime3));
-  }
-  Vec next() {
-    Words index, minus;
-    next(&index, &minus);
-    return flip(gather(bucket, index), minus);
   }
 
  private:
-  const float* bucket;
   Words buckets, index_state, sign_state, product;
 };
 
-#if defined(__AVX2__) && !defined(__AVX512F__)
-#define CAMFIT_ROW_AHEAD
-constexpr int kColumns = 16, kVectors = kColumns / Vec::kLanes;
-constexpr uint32_t kNearBuckets = 16 << 10;  // that the caches nearby hold
-
-// kColumns columns whose hashes are known and whose buckets are on their way to the first-level cache.
+// Columns whose hashes are known. Their buckets are read while the next ones are hashed: one by one, as gathers take
+// longer, even from the first-level cache (docs/engine.md).
+template <bool one>
 struct Pending {
-  alignas(64) uint32_t index[kColumns];
-  Vec x[kVectors];  // inputs with the weights' signs
+  static constexpr int kColumns = (one ? 4 : 2) * Vec::kLanes;  // measured
+  alignas(64) uint32_t index[kColumns], minus[kColumns];
 
-  void fill(HashedRow& row, const float* bucket, const float* in, int left) {
-    for (int v = 0; v < kVectors; ++v, in += Vec::kLanes, left -= Vec::kLanes) {
-      Words at, minus;
-      row.next(&at, &minus);
-      memcpy(index + v * Vec::kLanes, &at, sizeof at);
-      x[v] = flip(left >= Vec::kLanes ? Vec::load(in) : Vec::load(in, Vec::mask(left)), minus);
+  inline __attribute__((always_inline)) void fill(HashedRow<one>& row, int count) {
+    for (int v = 0; v < count; v += Vec::kLanes) {
+      Words at, signs;
+      row.next(&at, &signs);
+      memcpy(index + v, &at, sizeof at);
+      memcpy(minus + v, &signs, sizeof signs);
     }
-    for (int i = 0; i < kColumns; ++i) _mm_prefetch(reinterpret_cast<const char*>(bucket + index[i]), _MM_HINT_T0);
   }
-  void add_to(Vec (&sum)[kVectors], const float* bucket) const {
-    for (int v = 0; v < kVectors; ++v) {
-      const uint32_t* at = index + v * Vec::kLanes;
-      const __m128 low = _mm_setr_ps(bucket[at[0]], bucket[at[1]], bucket[at[2]], bucket[at[3]]);
-      const __m128 high = _mm_setr_ps(bucket[at[4]], bucket[at[5]], bucket[at[6]], bucket[at[7]]);
-      sum[v] = fma(Vec(_mm256_set_m128(high, low)), x[v], sum[v]);
-    }
+  // Eight weights from column v on.
+  Vec8 weights(const float* bucket, int v) const {
+    float lanes[Vec8::kLanes];
+    CAMFIT_UNROLL(8) for (int i = 0; i < Vec8::kLanes; ++i) lanes[i] = bucket[index[v + i]];
+    return flip(lanes, minus + v);
   }
 };
 
-// Hashes one step ahead of the buckets that they name: those of the next columns come while these are multiplied.
-float row_ahead(const HashedRows& weights, uint32_t row, const float* in) {
-  const int columns = int(weights.columns);
-  HashedRow values(weights, row, 0);
-  Vec sum[kVectors] = {Vec::zero(), Vec::zero()};
-  Pending pending[2];
-  pending[0].fill(values, weights.bucket, in, columns);
-  int now = 0;
-  for (int j = kColumns; j < columns; j += kColumns, now ^= 1) {
-    pending[now ^ 1].fill(values, weights.bucket, in + j, columns - j);
-    pending[now].add_to(sum, weights.bucket);
+// Calls use(pending, first column, columns) for all columns of a row, hashes one step ahead. Whole steps call it with a
+// constant, so that their loops need not count.
+template <bool one, class Use>
+void for_columns(const HashedRows& weights, uint32_t row, Range columns, const Use& use) {
+  constexpr int kColumns = Pending<one>::kColumns;
+  HashedRow<one> hashes(weights, row, uint32_t(columns.begin));
+  Pending<one> pending[2];
+  int now = 0, j = columns.begin;
+  const auto fill = [&](Pending<one>& to, int left) {
+    left >= kColumns ? to.fill(hashes, kColumns) : to.fill(hashes, left);
+  };
+  fill(pending[0], columns.end - j);
+  for (; j + kColumns <= columns.end; j += kColumns, now ^= 1) {
+    fill(pending[now ^ 1], columns.end - j - kColumns);
+    use(pending[now], j, kColumns);
   }
-  pending[now].add_to(sum, weights.bucket);
-  return sum_lanes(sum[0] + sum[1]);
+  if (j < columns.end) use(pending[now], j, columns.end - j);
 }
-#endif
 
-float row_near(const HashedRows& weights, uint32_t row, const float* in) {
-  const int columns = int(weights.columns);
-  HashedRow values(weights, row, 0);
-  Vec sum = Vec::zero();
-  int j = 0;
-  for (; j + Vec::kLanes <= columns; j += Vec::kLanes) sum = fma(values.next(), Vec::load(in + j), sum);
-  if (j < columns) sum = fma(values.next(), Vec::load(in + j, Vec::mask(columns - j)), sum);
+template <bool one>
+float row_sum(const HashedRows& weights, uint32_t row, const float* in) {
+  Vec8 sum = Vec8::zero();
+  for_columns<one>(weights, row, {0, int(weights.columns)}, [&](const Pending<one>& pending, int j, int count) __attribute__((always_inline)) {
+    int v = 0;
+    for (; v + Vec8::kLanes <= count; v += Vec8::kLanes)
+      sum = fma(pending.weights(weights.bucket, v), Vec8::load(in + j + v), sum);
+    if (v < count) sum = fma(pending.weights(weights.bucket, v), Vec8::load(in + j + v, Vec8::mask(count - v)), sum);
+  });
   return sum_lanes(sum);
+}
+
+template <bool one>
+void multiply_rows(const HashedRows& weights, const float* in, const Epilogue& epilogue, float* out, Range rows) {
+  for (int row = rows.begin; row < rows.end; ++row)
+    out[row] = finish_one(row_sum<one>(weights, uint32_t(row), in), epilogue, row);
+}
+
+template <bool one>
+void fill_row(const HashedRows& weights, uint32_t row, Range columns, float* out) {
+  for_columns<one>(weights, row, columns, [&](const Pending<one>& pending, int j, int count) __attribute__((always_inline)) {
+    float* to = out + (j - columns.begin);
+    int v = 0;
+    for (; v + Vec8::kLanes <= count; v += Vec8::kLanes) pending.weights(weights.bucket, v).store(to + v);
+    if (v < count) pending.weights(weights.bucket, v).store(to + v, Vec8::mask(count - v));
+  });
 }
 
 }  // namespace
 
-// Measured: AVX-512's gathers overlap with the hashes on their own account, and so do AVX2's while buckets are near.
-// NEON's way is the same as AVX-512's, not measured.
 void linear_hashed(const HashedRows& weights, const float* in, const Epilogue& epilogue, float* out, Range rows) {
-  for (int row = rows.begin; row < rows.end; ++row) {
-#if defined(CAMFIT_ROW_AHEAD)
-    const bool near = weights.buckets <= kNearBuckets;
-    const float sum = near ? row_near(weights, uint32_t(row), in) : row_ahead(weights, uint32_t(row), in);
-#else
-    const float sum = row_near(weights, uint32_t(row), in);
-#endif
-    out[row] = finish_one(sum, epilogue, row);
-  }
+  (weights.one_hash ? multiply_rows<true> : multiply_rows<false>)(weights, in, epilogue, out, rows);
 }
 
 void hashed_row(const HashedRows& weights, uint32_t row, Range columns, float* out) {
-  HashedRow values(weights, row, uint32_t(columns.begin));
-  int left = columns.end - columns.begin;
-  for (; left >= Vec::kLanes; left -= Vec::kLanes, out += Vec::kLanes) values.next().store(out);
-  if (left > 0) values.next().store(out, Vec::mask(left));
+  (weights.one_hash ? fill_row<true> : fill_row<false>)(weights, row, columns, out);
 }
 
 }  // namespace CAMFIT_SET

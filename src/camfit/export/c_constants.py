@@ -124,7 +124,8 @@ class Constants:
         elif isinstance(weight.form, Hashed):
             assert weight.stored is not None
             buckets = self.array(layer, f"{name}_buckets", weight.stored.numpy().astype(np.float32))
-            fields: list[object] = [buckets, f"{weight.form.buckets}u", f"{weight.form.seed}u"]
+            numbers = (weight.form.buckets, weight.form.seed, weight.form.hashes)
+            fields: list[object] = [buckets, *(f"{number}u" for number in numbers)]
             return Matrix("hashed", self.struct("hashed_matrix", name, fields))
         elif isinstance(weight.form, Sign):
             alpha = self.array(layer, f"{name}_alpha", alphas(weight))

@@ -52,22 +52,28 @@ class Hashed(Form):
         shape: the weight's shape.
         buckets: number of real weights K, at least 1.
         seed: of the layer's hash, 32 bits.
+        hashes: 1 takes bucket and sign from one hash of a position, the bucket from its high bits, the sign from the
+            lowest; 2 takes the sign from a second hash, of seed + 1, as files before version 3 do. The engine is faster
+            with 1.
     """
 
     name = "hashed"
     bucket: Tensor
     sign: Tensor
 
-    def __init__(self, shape: tuple[int, ...], buckets: int, seed: int) -> None:
+    def __init__(self, shape: tuple[int, ...], buckets: int, seed: int, hashes: int = 1) -> None:
         super().__init__()
         if buckets < 1:
             raise PlanError(f"hashed weight of shape {list(shape)}: {buckets} buckets, expected at least 1")
-        self.shape, self.buckets, self.seed = tuple(shape), buckets, seed & 0xFFFFFFFF
+        if hashes not in (1, 2):
+            raise PlanError(f"hashed weight of shape {list(shape)}: {hashes} hashes, expected 1 or 2")
+        self.shape, self.buckets, self.seed, self.hashes = tuple(shape), buckets, seed & 0xFFFFFFFF, hashes
         rows = np.arange(shape[0], dtype=np.uint32)[:, None]
         columns = np.arange(int(np.prod(shape[1:])), dtype=np.uint32)[None, :]
         x = xxh32_pairs(rows, columns, self.seed)
         bucket = (x.astype(np.uint64) * np.uint64(buckets)) >> np.uint64(32)
-        sign = (xxh32_pairs(rows, columns, self.seed + 1) & np.uint32(1)).astype(np.float32) * 2 - 1
+        y = x if hashes == 1 else xxh32_pairs(rows, columns, self.seed + 1)
+        sign = (y & np.uint32(1)).astype(np.float32) * 2 - 1
         self.register_buffer("bucket", torch.from_numpy(bucket.astype(np.int64)).reshape(shape), persistent=False)
         self.register_buffer("sign", torch.from_numpy(sign).reshape(shape), persistent=False)
 
@@ -92,4 +98,4 @@ class Hashed(Form):
         raise self.refuse(earlier, f"hashing replaces every weight, and would undo the {earlier.name} form")
 
     def settings(self) -> dict[str, int | float | str]:
-        return {"shape": ",".join(map(str, self.shape)), "buckets": self.buckets, "seed": self.seed}
+        return {"shape": ",".join(map(str, self.shape)), "buckets": self.buckets, "seed": self.seed, "hashes": self.hashes}

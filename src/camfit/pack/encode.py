@@ -16,6 +16,7 @@ DENSE, HALF, CODEBOOK, HASHED, SIGN, SPARSE = range(6)
 FORM_NAMES = ("dense", "half", "codebook", "hashed", "sign", "sparse")
 CODERS = ("bits", "huffman", "fast", "range")
 
+ONE_HASH = 1 << 31  # in the K of a hashed weight
 _FAST = 2  # the number of the coder "fast"
 
 # A sparse weight stores positions and values; a dense one values alone. Below this density positions are tried.
@@ -34,6 +35,8 @@ class Payload:
     @property
     def version(self) -> int:
         """The first version of the format that has this payload."""
+        if self.form == HASHED:
+            return 3 if struct.unpack_from("<I", self.data, 4)[0] & ONE_HASH else 1
         head = {CODEBOOK: 0, SPARSE: 4}.get(self.form)
         return 2 if head is not None and self.data[head] & 7 == _FAST else 1
 
@@ -81,7 +84,8 @@ def encode(weight: Weight, *, coder: str, half: bool) -> Payload:
     if isinstance(weight.form, Hashed):
         assert weight.stored is not None
         buckets = weight.stored.float().numpy()
-        data = struct.pack("<II", weight.form.seed, len(buckets)) + buckets.astype("<f4").tobytes()
+        count = len(buckets) | (ONE_HASH if weight.form.hashes == 1 else 0)
+        data = struct.pack("<II", weight.form.seed, count) + buckets.astype("<f4").tobytes()
         return Payload(HASHED, shape, data, {"buckets": 4 * len(buckets), "tables": 8})
     if isinstance(weight.form, Sign):
         assert weight.stored is not None

@@ -17,7 +17,7 @@ from camfit import _native
 from camfit.engine import Engine
 from camfit.errors import FileError
 from camfit.forms import Codebook, Form, Hashed, Masked, Sign
-from camfit.pack.encode import CODEBOOK, DENSE, HALF, HASHED, SIGN, SPARSE, Payload
+from camfit.pack.encode import CODEBOOK, DENSE, HALF, HASHED, ONE_HASH, SIGN, SPARSE, Payload
 from camfit.pack.lower import Op, Weight
 from camfit.pack.write import OPS
 
@@ -189,8 +189,9 @@ def _form(payload: Payload) -> tuple[Form, torch.Tensor]:
         index, values = _native.decode_codebook(data, rows, columns)
         return Codebook(torch.from_numpy(index.reshape(shape)), len(values)), torch.from_numpy(values)
     if payload.form == HASHED:
-        seed, buckets = struct.unpack_from("<II", data)
-        return Hashed(shape, buckets, seed), torch.from_numpy(np.frombuffer(data, "<f4", offset=8).copy())
+        seed, count = struct.unpack_from("<II", data)
+        form = Hashed(shape, count & ~ONE_HASH, seed, hashes=1 if count & ONE_HASH else 2)
+        return form, torch.from_numpy(np.frombuffer(data, "<f4", offset=8).copy())
     if payload.form == SIGN:
         # In double precision, so that the mean magnitude of a filter is its alpha again, to the last bit.
         alpha = np.frombuffer(data, "<f4", rows).astype(np.float64)

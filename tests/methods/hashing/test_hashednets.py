@@ -90,7 +90,7 @@ def test_the_file_stores_four_bytes_a_bucket_and_eight_for_the_hash() -> None:
     offset, length = struct.unpack("<II", packed.data[16 + 3 * 16 + 4 :][:8])
     assert length == sum(packed.layers.values()) and offset + length == len(packed.data)
     payload = packed.data[-packed.layers["fc"] :]
-    assert struct.unpack("<II", payload[:8]) == (form(network, "fc").seed, buckets["fc"])
+    assert struct.unpack("<II", payload[:8]) == (form(network, "fc").seed, buckets["fc"] | 1 << 31)
     values = stored_of(network.layer("fc")).detach().numpy()
     np.testing.assert_array_equal(np.frombuffer(payload[8:], "<f4"), values)
 

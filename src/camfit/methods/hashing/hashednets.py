@@ -55,7 +55,7 @@ class HashedNets:
                 continue
             weight = weight_of(layer).detach()
             buckets = max(1, round(weight.numel() / self.compressions.get(path, self.compression)))
-            # Odd steps: the form also uses seed + 1, for the signs.
+            # Odd steps: by two hashes the form also uses seed + 1, for the signs.
             seed = (calibration.seed * 0x9E3779B1 + 2 * number + 1) & 0xFFFFFFFF
             form = Hashed(tuple(weight.shape), buckets, seed)
             if self.start == "project":
