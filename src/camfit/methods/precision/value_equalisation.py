@@ -176,14 +176,15 @@ def relative_error(layer: Weighted, seen: Channels, step: float, scale: Tensor, 
 
     step: of the input's bytes, when each of its channels was divided by ``scale`` [inputs].
     """
-    weight = weight_of(layer).double()
-    scaled = input_channels_times(weight, layer, scale)
+    weight = weight_of(layer)
+    kernels = weight.reshape(*weight.shape[:2], -1)
+    largest, squares = kernels.abs().amax(2).double(), kernels.square().sum(2).double()
     groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
-    row_steps = scaled.flatten(1).abs().amax(1).reshape(groups, -1) / levels
-    variances = (seen.variance / scale.square()).reshape(groups, -1) * weight[0, 0].numel()
+    row_steps = input_channels_times(largest, layer, scale).amax(1).reshape(groups, -1) / levels
+    variances = (seen.variance / scale.square()).reshape(groups, -1) * kernels.shape[2]
     of_weights = float((row_steps.square().sum(1) * variances.sum(1)).sum()) / 12
-    of_values = step**2 / 12 * float(input_channels_times(scaled, layer, seen.active.sqrt()).square().sum())
-    output = float(input_channels_times(weight, layer, seen.variance.sqrt()).square().sum())
+    of_values = step**2 / 12 * float(input_channels_times(squares, layer, scale.square() * seen.active).sum())
+    output = float(input_channels_times(squares, layer, seen.variance).sum())
     return (of_weights + of_values) / output if output > 0 else 0.0
 
 
