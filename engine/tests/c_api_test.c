@@ -24,7 +24,7 @@ int main(void) {
   check(engine == NULL, "no engine");
   check(strncmp(why, "header: not a .camfit file", 26) == 0, why);
   check(camfit_load(bytes, sizeof bytes, &options, &engine, why) == CAMFIT_UNSUPPORTED, "version 9");
-  check(strcmp(why, "header: format version 9, this engine reads 1 to 2") == 0, why);
+  check(strcmp(why, "header: format version 9, this engine reads 1 to 3") == 0, why);
   check(camfit_load(bytes, sizeof bytes, &options, &engine, NULL) == CAMFIT_UNSUPPORTED, "no place for a message");
   check(camfit_load(NULL, 0, &options, &engine, why) == CAMFIT_BAD_ARGUMENT, "no bytes");
   check(camfit_load(bytes, sizeof bytes, &options, NULL, why) == CAMFIT_BAD_ARGUMENT, "no place for the engine");

@@ -159,10 +159,11 @@ template <bool one>
 float row_sum(const HashedRows& weights, uint32_t row, const float* in) {
   Vec8 sum = Vec8::zero();
   for_columns<one>(weights, row, {0, int(weights.columns)}, [&](const Pending<one>& pending, int j, int count) __attribute__((always_inline)) {
-    int v = 0;
-    for (; v + Vec8::kLanes <= count; v += Vec8::kLanes)
-      sum = fma(pending.weights(weights.bucket, v), Vec8::load(in + j + v), sum);
-    if (v < count) sum = fma(pending.weights(weights.bucket, v), Vec8::load(in + j + v, Vec8::mask(count - v)), sum);
+    for (int v = 0; v < count; v += Vec8::kLanes) {
+      const bool whole = v + Vec8::kLanes <= count;
+      const Vec8 x = whole ? Vec8::load(in + j + v) : Vec8::load(in + j + v, Vec8::mask(count - v));
+      sum = fma(pending.weights(weights.bucket, v), x, sum);
+    }
   });
   return sum_lanes(sum);
 }
@@ -177,9 +178,10 @@ template <bool one>
 void fill_row(const HashedRows& weights, uint32_t row, Range columns, float* out) {
   for_columns<one>(weights, row, columns, [&](const Pending<one>& pending, int j, int count) __attribute__((always_inline)) {
     float* to = out + (j - columns.begin);
-    int v = 0;
-    for (; v + Vec8::kLanes <= count; v += Vec8::kLanes) pending.weights(weights.bucket, v).store(to + v);
-    if (v < count) pending.weights(weights.bucket, v).store(to + v, Vec8::mask(count - v));
+    for (int v = 0; v < count; v += Vec8::kLanes) {
+      const Vec8 found = pending.weights(weights.bucket, v);
+      v + Vec8::kLanes <= count ? found.store(to + v) : found.store(to + v, Vec8::mask(count - v));
+    }
   });
 }
 

@@ -98,4 +98,9 @@ class Hashed(Form):
         raise self.refuse(earlier, f"hashing replaces every weight, and would undo the {earlier.name} form")
 
     def settings(self) -> dict[str, int | float | str]:
-        return {"shape": ",".join(map(str, self.shape)), "buckets": self.buckets, "seed": self.seed, "hashes": self.hashes}
+        return {
+            "shape": ",".join(map(str, self.shape)),
+            "buckets": self.buckets,
+            "seed": self.seed,
+            "hashes": self.hashes,
+        }
