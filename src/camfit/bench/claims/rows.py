@@ -5,11 +5,18 @@ from __future__ import annotations
 from camfit.bench.claims import integers, learned, second_order, structured, three_scales, winning_ticket
 from camfit.bench.claims.claim import Claim
 
-CLAIMS: tuple[Claim, ...] = (
-    *second_order.CLAIMS,
-    *three_scales.CLAIMS,
-    *structured.CLAIMS,
-    *learned.CLAIMS,
-    *winning_ticket.CLAIMS,
-    *integers.CLAIMS,
+_FAMILIES = ("PR", "NP")  # in the survey's order
+
+CLAIMS: tuple[Claim, ...] = tuple(
+    sorted(
+        (
+            *second_order.CLAIMS,
+            *three_scales.CLAIMS,
+            *structured.CLAIMS,
+            *learned.CLAIMS,
+            *winning_ticket.CLAIMS,
+            *integers.CLAIMS,
+        ),
+        key=lambda claim: (_FAMILIES.index(claim.row[:2]), int(claim.row[2:])),
+    )
 )
