@@ -15,7 +15,7 @@ constexpr double kOfFarBlock = 1.50;   // the same from memory: a column and eig
 constexpr double kOfCodedBlock = 0.58; // the same, whose values are looked up
 constexpr double kOfTile = 6.5;
 constexpr double kOfRest = 0.50;
-constexpr double kOfCached = 0.044, kOfDistant = 0.050, kOfMemory = 0.17;  // a weight of panels, by where they lie
+constexpr double kOfCached = 0.044, kOfDistant = 0.050, kOfMemory = 0.13;  // a weight of panels, by where they lie
 
 constexpr uint64_t kNearBytes = 2 << 20, kFarBytes = 16 << 20;  // of panels: common sizes of caches
 constexpr uint64_t kManyValues = 1 << 20;  // bytes of values in blocks, from which codes are faster

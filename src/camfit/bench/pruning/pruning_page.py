@@ -57,7 +57,7 @@ def page(report: Report, layers: Sequence[Fig4]) -> str:
         lines += [
             f"## {network}",
             "",
-            f"Trained for {report.training[network] / 60:.0f} minutes; fine-tuning: {report.tuning[network]}.",
+            f"Trained for {report.training[network] / 60:.1f} minutes; fine-tuning: {report.tuning[network]}.",
             *_leaders(rows),
             "",
             f"![Accuracy before and after fine-tuning]({drawing_name(network)})",
