@@ -82,7 +82,7 @@ def _without_blocks(
 def _gal_holds(measured: Sequence[Figures]) -> bool:
     """Beats chance, and drops at least one block and one branch in every seed."""
     dropped = all(figures[f"{name} net, dropped whole"] >= 1 for figures in measured for name in _BLOCKS)
-    return dropped and beats_chance(measured)
+    return dropped and beats_chance(measured) and beats_chance(measured[1:] or measured)
 
 
 def _guide(seed: int, folder: Path, progress: Progress) -> Figures:
@@ -128,7 +128,8 @@ CLAIMS = (
         "PR12", f"It removes whole blocks and whole branches. {EACH}",
         f"{SETTING} Channels are chosen over all layers by their masks. Blocks and branches: a ResNet of depth 14 and "
         f"a net of fire modules, both of width 8, on {_BLOCKS_DATA}, {_BLOCKS_TRAINING.epochs} epochs, half of the "
-        "multiply-accumulates removed.",
+        "multiply-accumulates removed. Seed 0's test figures were in view when the method's defaults were chosen: the "
+        "verdict must hold without it too.",
         _gal, _gal_holds,
     ),
     Claim(
