@@ -15,8 +15,10 @@ from camfit.bench.claims.integers import CLAIMS, differing
 from camfit.data import Normalisation
 from camfit.engine import Engine
 from camfit.evaluate import Samples
+from camfit.method import Calibration
 from camfit.methods.precision.fixed_point import FixedPoint
 from camfit.pack import pack
+from camfit.surgery import apply
 from camfit.tasks import classification
 from camfit.trace import trace
 from camfit.train import Train, quiet
@@ -67,7 +69,7 @@ def test_figures_are_of_the_packed_files(monkeypatch: pytest.MonkeyPatch, tmp_pa
     training, held, test = (Samples.of(data, split) for split in (data.train, data.val, data.test))
     network = trace(trained_net(data), data.input_shape).eval()
     base = Base("tiny", network, data, training, held, test, classification(), 1.0)
-    monkeypatch.setattr(integers, "_base", lambda *arguments: base)
+    monkeypatch.setattr(integers, "base_of", lambda *arguments: base)
     monkeypatch.setattr(integers, "_TUNING", Train(1, learning_rate=0.01))
     monkeypatch.setattr(emulated_arm, "outputs", lambda file, images, progress: Engine(file).run(images))
     accuracy = ACCURACY.measure["lenet-5"](0, tmp_path, quiet)  # type: ignore[index]
@@ -96,8 +98,6 @@ def test_arm_gives_the_bits_of_this_machine() -> None:
     network = chain((1, 6, 6), conv=nn.Conv2d(1, 4, 3), relu=nn.ReLU(), flatten=nn.Flatten(), fc=nn.Linear(64, 5))
     images = np.random.default_rng(0).integers(0, 256, (3, 6, 6, 1), np.uint8)
     x = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
-    from camfit.method import Calibration
-    from camfit.surgery import apply
 
     plan = FixedPoint().plan(network, Calibration(x, torch.zeros(3, dtype=torch.int64)))
     file = pack(apply(network, plan), Normalisation((1 / 255,), (0.0,))).data

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
 
 import numpy as np
-import torch
 
 from camfit.bench import bases
 from camfit.bench.bases import Base
 from camfit.bench.claims import emulated_arm
+from camfit.bench.claims.base_networks import base_of, one_thread, percent
 from camfit.bench.claims.claim import Claim, Figures, Progress
 from camfit.engine import Engine
 from camfit.errors import FileError
 from camfit.evaluate import evaluate, predict
 from camfit.execute import Workshop
-from camfit.measure import accuracy
 from camfit.method import Planner
 from camfit.methods.precision.fixed_point import FixedPoint
 from camfit.methods.precision.int8 import Int8
@@ -38,30 +36,14 @@ _ARM = "64-bit ARM"
 _COMPARED, _COMPARED_ON_ARM = 500, 20
 
 
-def _base(name: str, seed: int, folder: Path, progress: Progress) -> Base:
-    """The base network, kept beside the folder of all claims: other measurements use it too."""
-    return bases.base(name, seed, folder.parents[3] / "bases", progress)
-
-
 def _planned(base: Base, method: Planner, seed: int, progress: Progress) -> Network:
     workshop = Workshop(base.training, base.validation, base.task, seed, progress)
     return apply(base.network, method.plan(base.network, workshop.calibration)).eval()
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """So that a seed ends in the same bits wherever it is measured."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def _loss(name: str, seed: int, folder: Path, progress: Progress) -> Figures:
-    with _one_thread():
-        base = _base(name, seed, folder, progress)
+    with one_thread():
+        base = base_of(name, seed, folder, progress)
         planned = _planned(base, Int8(), seed, progress)
         trained = planned.clone()
         train(
@@ -70,11 +52,11 @@ def _loss(name: str, seed: int, folder: Path, progress: Progress) -> Figures:
         )  # fmt: skip
         better = max((planned, trained), key=lambda network: evaluate(network, base.validation, base.task))
 
-    def percent(network: Network) -> float:
-        engine = Engine(pack(network, base.dataset.normalisation).data)
-        return 100 * accuracy(engine, base.dataset.test, base.task)
-
-    return {"float": percent(base.network), "int8": percent(planned), "int8, trained on": percent(better)}
+    return {
+        "float": percent(base.network, base),
+        "int8": percent(planned, base),
+        "int8, trained on": percent(better, base),
+    }
 
 
 def _little_is_lost(measured: Sequence[Figures]) -> bool:
@@ -87,16 +69,15 @@ def _little_is_lost(measured: Sequence[Figures]) -> bool:
 
 
 def _bits(name: str, seed: int, folder: Path, progress: Progress) -> Figures:
-    with _one_thread():
-        base = _base(name, seed, folder, progress)
+    with one_thread():
+        base = base_of(name, seed, folder, progress)
         network = _planned(base, FixedPoint(), seed, progress)
         expected = predict(network, base.test.inputs[:_COMPARED]).numpy()
     file = pack(network, base.dataset.normalisation).data
     images = base.dataset.test.images[:_COMPARED]
     figures: dict[str, float] = {
-        "float, accuracy": 100 * accuracy(Engine(pack(base.network, base.dataset.normalisation).data),
-                                          base.dataset.test, base.task),
-        "fixed point, accuracy": 100 * accuracy(Engine(file), base.dataset.test, base.task),
+        "float, accuracy": percent(base.network, base),
+        "fixed point, accuracy": percent(network, base),
         "float ops": sum(op.op in _FLOAT_OPS for op in lower(network)),
         "bytes of the arena": Engine(file).memory["arena_bytes"],
     }  # fmt: skip
