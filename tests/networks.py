@@ -57,6 +57,7 @@ class Allowed:
         vector_input: networks that start from a vector.
         norm: batch-norm.
         pixels: channels laid out as pixels in blocks of any shape, cropped: more than a module of torch's does.
+        wide: up to 64 channels, larger images, kernels of 5 and vectors of 160: what blocked kernels are made for.
     """
 
     binary: bool = False
@@ -66,6 +67,7 @@ class Allowed:
     vector_input: bool = True
     norm: bool = True
     pixels: bool = True
+    wide: bool = False
 
 
 DEFAULT = Allowed()
@@ -207,7 +209,9 @@ class _Builder:
 
     def _input_shape(self) -> tuple[int, ...]:
         if self.allowed.vector_input and self._chance(10):
-            return (self.choices.integer(2, 12),)
+            return (self.choices.integer(2, 12) if not self.allowed.wide else self._width(),)
+        if self.allowed.wide:
+            return (self.choices.one_of([1, 3, 16]), self.choices.integer(6, 18), self.choices.integer(6, 18))
         return (self.choices.integer(1, 3), self.choices.integer(4, 10), self.choices.integer(4, 10))
 
     def _image_step(self, x: _Value) -> _Value:
@@ -352,14 +356,15 @@ class _Builder:
     # -- vectors -----------------------------------------------------------------------------------------------
 
     def _to_vector(self, x: _Value) -> _Value:
-        if self._chance(3) or x.shape[0] * x.shape[1] * x.shape[2] > 400:
+        most = 4000 if self.allowed.wide else 400
+        if self._chance(3) or x.shape[0] * x.shape[1] * x.shape[2] > most:
             x = self._add("global_pool", nn.AdaptiveAvgPool2d(1), x)
         return self._add("flatten", nn.Flatten(1), x)
 
     def _vector_tail(self, x: _Value) -> _Value:
         for _ in range(self.choices.integer(0, 2)):
             kind = self.choices.one_of(["plain", "plain", "residual", "concat"])
-            y = self._finish(self._linear(x, self.choices.integer(2, 9)))
+            y = self._finish(self._linear(x, self._width() if self.allowed.wide else self.choices.integer(2, 9)))
             if kind == "residual":
                 x = self._add("add", Add(), y, self._linear(x, y.shape[0]))
             elif kind == "concat":
@@ -374,7 +379,11 @@ class _Builder:
     # -- single layers -----------------------------------------------------------------------------------------
 
     def _channels(self) -> int:
-        return self.choices.integer(1, 8)
+        # Full registers, and those that are not.
+        return self.choices.one_of([8, 16, 32, 64, 48, 24, 11, 37]) if self.allowed.wide else self.choices.integer(1, 8)
+
+    def _width(self) -> int:
+        return self.choices.one_of([16, 64, 100, 160])
 
     def _conv(
         self,
@@ -404,7 +413,8 @@ class _Builder:
         """A convolution that fits an image of ``size``; ``same`` keeps the size."""
         dilation, stride = (1, 1), (1, 1)
         if same:
-            kernel = kernel or (self.choices.one_of([1, 3]), self.choices.one_of([1, 3]))
+            sizes = [1, 3, 3, 5] if self.allowed.wide else [1, 3]
+            kernel = kernel or (self.choices.one_of(sizes), self.choices.one_of(sizes))
             if self._chance(6):
                 dilation = (2, 2)
             padding = (dilation[0] * (kernel[0] - 1) // 2, dilation[1] * (kernel[1] - 1) // 2)

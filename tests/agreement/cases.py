@@ -70,8 +70,11 @@ class Structure:
         self.kind = KINDS[number % len(KINDS)]
         self.chosen = random.Random(f"structure {number}")
         self.integers = self.kind in INTEGER_KINDS
-        allowed = Allowed(binary=self.kind == "binary", norm=not self.integers)
+        self.wide = number // len(KINDS) % 4 == 3
+        allowed = Allowed(binary=self.kind == "binary", norm=not self.integers, wide=self.wide)
         network = random_network(number, allowed)
+        paths = list(network.weighted())
+        self.floats = paths[-self.chosen.choice([1, 1, 2]) :] if self.chosen.random() < 0.25 else []
         self.groups: tuple[tuple[str, ...], ...] = ()
         self.inputs_of: dict[str, list[str]] = {}
         self.means: dict[str, str] = {}  # of each layer that makes bytes of a global mean: a source of its input
@@ -104,26 +107,28 @@ class Structure:
     def _place_forms(self, network: Network) -> None:
         generator = torch.Generator().manual_seed(self.number)
         bits = self.chosen.choice([8, 8, 7, 6, 5, 4, 3, 2])
-        for layer in network.weighted().values():
+        for path, layer in network.weighted().items():
             if isinstance(layer, BinaryConv2d | BinaryLinear):
                 continue
             weight = layer.weight.detach()
-            if self.integers:
+            if self.integers and path not in self.floats:
                 mask = torch.ones_like(weight, dtype=torch.bool) if self.chosen.random() < 0.3 else None
                 form: Form | None = Integer(torch.ones(len(weight)), bits, mask)
                 attach(layer, form, weight)
             else:
-                attach(layer, *random_form(self.chosen.choice(FORMS), weight, self.chosen, generator))
+                forms = FORMS[:-1] if self.integers else FORMS  # tests/integer_graph.py knows no sign
+                attach(layer, *random_form(self.chosen.choice(forms), weight, self.chosen, generator))
 
     def _with_bytes(self, network: Network) -> Network:
         """A ``Quantize`` behind every value that the integer layers want as bytes, as the planners put it."""
-        placement = Placement(network, tuple(network.weighted()))
+        integers = [path for path in network.weighted() if path not in self.floats]
+        placement = Placement(network, integers)
         # An average of bytes is rounded to one of the same bytes, as the planners have it.
         self.groups = tuple(
             (*group, *(name for name in placement.averages if placement.origins[name] <= set(group)))
             for group in placement.groups
         )
-        for path in network.weighted():
+        for path in integers:
             self.inputs_of[path] = [o for call in network.calls(path) for o in placement.origins[call.inputs[0]]]
         layers = dict(network.layers())
         renamed = {name: f"{name.replace('@', '_')}_bytes" for group in self.groups for name in group}
@@ -168,7 +173,8 @@ class Structure:
         spread = (1.5 / fan_in) ** 0.5
         _fill(stored, spread * rng.standard_normal(tuple(stored.shape), dtype=np.float32))
         density = (0.1, 0.5, 0.9)[int(rng.integers(3))]
-        alive = rng.random(shape) < density
+        alive = rng.random((*shape[:2], 1, 1) if len(shape) == 4 and rng.random() < 0.3 else shape) < density
+        alive = alive | np.zeros(shape, dtype=bool)  # at times whole kernels are zero
         if isinstance(form, Masked) or (isinstance(form, Integer) and form.mask is not None):
             _fill(form.mask, alive)
         elif isinstance(form, Codebook):
@@ -183,7 +189,8 @@ class Structure:
             step = form.scale * max(levels[name] for name in self.inputs_of[path])
         if layer.bias is not None:
             bias = torch.from_numpy(rng.uniform(-0.5, 0.5, len(layer.bias)).astype(np.float32))
-            layer.bias.copy_(step * torch.floor(bias / step + 0.5) if self.kind == "fixed" else bias)
+            whole_steps = self.kind == "fixed" and isinstance(form, Integer)
+            layer.bias.copy_(step * torch.floor(bias / step + 0.5) if whole_steps else bias)
 
 
 def _fill(tensor: Tensor | None, values: np.ndarray) -> None:

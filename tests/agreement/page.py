@@ -39,7 +39,7 @@ def _page(tally: Tally, processor: str, versions: dict[str, str], date: str) -> 
         "",
         f"`float` and `binary` agree within {TOLERANCE:g} of the largest output: sums of float32 in other orders, over some "
         "twenty layers. `integer` and `fixed` agree to the bit with exact integers (tests/integer_graph.py), `fixed` with "
-        "torch's training graph too; a soft-max behind them is float. *Undecided*: a binary layer takes the sign of a "
+        "torch's training graph too; float layers behind them agree as `float` does. *Undecided*: a binary layer takes the sign of a "
         f"value within {NEAR_ZERO:g} of zero, which rounding may turn, and the outputs differ.",
         "",
         "| largest difference | of the largest output |",
