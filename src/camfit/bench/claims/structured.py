@@ -60,10 +60,10 @@ def subject_of(seed: int, progress: Progress) -> Subject:
 
 
 @lru_cache(maxsize=8)
-def chance(subject: Subject) -> tuple[float, float]:
+def chance(subject: Subject, tuning: Train = TUNING) -> tuple[float, float]:
     """Test accuracy in percent of random channels, before and after fine-tuning: the mean of the draws."""
     draws = [subject.pruned(Taylor(macs=SHARE, criterion="random"), draw) for draw in range(DRAWS)]
-    before, after = np.mean([subject.accuracies(network) for network in draws], axis=0)
+    before, after = np.mean([subject.accuracies(network, tuning) for network in draws], axis=0)
     return float(before), float(after)
 
 
@@ -90,20 +90,22 @@ class Subject:
         seen = Calibration(self.calibration.inputs, self.calibration.targets, self.seed + 1000 * draw)
         return apply(self.network, method.plan(self.network, seen))
 
-    def accuracies(self, network: Network) -> tuple[float, float]:
+    def accuracies(self, network: Network, tuning: Train = TUNING) -> tuple[float, float]:
         """Test accuracy in percent before and after fine-tuning."""
         before = evaluate(network, self.test, self.task)
         tuned = network.clone()
-        train(tuned, self.training, self.validation, self.task, TUNING, seed=self.seed)
+        train(tuned, self.training, self.validation, self.task, tuning, seed=self.seed)
         return 100 * before, 100 * evaluate(tuned, self.test, self.task)
 
 
-def against_chance(method: Callable[[], Planner], seed: int, folder: Path, progress: Progress) -> Figures:
+def against_chance(
+    method: Callable[[], Planner], seed: int, folder: Path, progress: Progress, tuning: Train = TUNING
+) -> Figures:
     """The method's figures and those of random channels, before and after equal fine-tuning."""
     subject = subject_of(seed, progress)
     ours = subject.pruned(method())
-    before, after = subject.accuracies(ours)
-    random_before, random_after = chance(subject)
+    before, after = subject.accuracies(ours, tuning)
+    random_before, random_after = chance(subject, tuning)
     return {
         "whole": 100 * evaluate(subject.network, subject.test, subject.task),
         "before fine-tuning": before,
