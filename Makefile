@@ -8,8 +8,10 @@ TORCH ?= torch==2.13.0
 
 setup: $(VENV)/.installed
 
-# The compiled engine is part of the package: any change below these folders installs it again.
-SOURCES := pyproject.toml CMakeLists.txt $(shell find engine -name '*.cpp' -o -name '*.h')
+# The compiled engine is part of the package: any change below its folder installs it again. So does a new Python package:
+# the installation remembers where each module lies.
+SOURCES := pyproject.toml CMakeLists.txt $(shell find engine -name '*.cpp' -o -name '*.h') \
+	$(shell find src -name '__init__.py')
 
 $(VENV)/.torch:
 	$(PYTHON) -m venv $(VENV)

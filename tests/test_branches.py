@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from camfit.branches import without_branch, zeroed_branch
 from camfit.cost import macs
 from camfit.errors import PlanError
 from camfit.network import INPUT, Add, Concat, Network, Node
 from camfit.plan import DropBranch, KeepChannels, Plan
 from camfit.storage import network_bytes, network_from_bytes
 from camfit.surgery import apply
+from camfit.surgery.branches import without_branch, zeroed_branch
 from camfit.trace import trace
 from camfit.zoo import fire_small, resnet20
 from networks import inputs, random_network, with_forms

@@ -10,8 +10,7 @@ from typing import Annotated, Any, get_args
 import msgspec
 import typer
 
-from camfit import measured_claims, terminal
-from camfit.arguments import JsonOption
+from camfit import measured_claims
 from camfit.bench import (
     calibration,
     codec,
@@ -30,6 +29,8 @@ from camfit.bench.pruning import measure as pruning
 from camfit.bench.pruning import pruning_page
 from camfit.bench.pruning.cells import NETWORKS
 from camfit.bench.pruning.fully_connected import fully_connected
+from camfit.cli import terminal
+from camfit.cli.arguments import JsonOption
 from camfit.engine import Isa
 from camfit.errors import CamfitError
 from camfit.storage import load_network, write_atomically, write_json

@@ -10,7 +10,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from camfit.cut import blank
 from camfit.errors import RecipeError
 from camfit.forms import attach, form_of, stored_of, weight_of
 from camfit.graph import ChannelGroup, Graph
@@ -23,6 +22,7 @@ from camfit.methods.pruning.reader_weights import may_change
 from camfit.network import Network
 from camfit.plan import Plan, SetValues
 from camfit.surgery import apply
+from camfit.surgery.cut import blank
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import bisect
 import torch
 from torch import Tensor
 
-from camfit.branches import without_branch
 from camfit.cost import mac_cost, macs
 from camfit.errors import BudgetError
 from camfit.graph import ChannelGroup, Graph
@@ -15,6 +14,7 @@ from camfit.methods.pruning.soft_masks import MaskedNetwork
 from camfit.network import Network
 from camfit.plan import DropBranch
 from camfit.surgery import apply
+from camfit.surgery.branches import without_branch
 
 
 def mask_costs(network: Network, masked: MaskedNetwork) -> Tensor:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from camfit.branches import branch_readers, without_branch
 from camfit.cost import macs
 from camfit.errors import PlanError
 from camfit.forms import attach, form_of, stored_of, weight_of
@@ -22,6 +21,7 @@ from camfit.methods.pruning.reader_weights import inputs_read, may_change, over_
 from camfit.network import Add, Concat, Network, Node
 from camfit.plan import DropBranch, KeepChannels, Plan
 from camfit.surgery import apply
+from camfit.surgery.branches import branch_readers, without_branch
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -16,9 +16,12 @@ import msgspec
 import typer
 
 import camfit
-from camfit import catalog, models, report, terminal
+from camfit import catalog, report
 from camfit import data as datasets
-from camfit.arguments import (
+from camfit.bench.command import app as bench_app
+from camfit.classify import Classifier
+from camfit.cli import terminal, words
+from camfit.cli.arguments import (
     DataOption,
     EpochsOption,
     FileArgument,
@@ -33,17 +36,12 @@ from camfit.arguments import (
     ThreadsOption,
     WeightsOption,
 )
-from camfit.bench.command import app as bench_app
-from camfit.classify import Classifier
-from camfit.data import Dataset
 from camfit.data.image import read_image
 from camfit.engine import Engine
-from camfit.errors import BudgetError, CamfitError, DataError, ExportError, RecipeError, VideoError
+from camfit.errors import BudgetError, CamfitError, DataError, ExportError, VideoError
 from camfit.fit import Result
 from camfit.measure import measure
-from camfit.options import parse_settings
 from camfit.tasks import classification
-from camfit.train import Train
 from camfit.video import watch
 
 ERROR, NOT_MET, INTERRUPTED = 2, 3, 130
@@ -102,8 +100,8 @@ def fit(
     if max_size is None and max_latency is None and max_drop is None:
         raise BudgetError("no budget: expected at least one of --max-size, --max-latency, --max-drop")
     budget = camfit.Budget.parse(max_size=max_size, max_latency=max_latency, max_drop=max_drop)
-    dataset = _dataset(data, seed, mean, std, image_size)
-    training = _training(model, dataset, epochs, learning_rate)
+    dataset = words.dataset(data, seed, mean, std, image_size)
+    training = words.training(model, dataset, epochs, learning_rate)
     with _resumable():
         result = camfit.fit(
             model, dataset, budget, out=out_dir, weights=weights, training=training, seed=seed, threads=threads,
@@ -145,9 +143,9 @@ def apply(
 
     Example: camfit apply l1-filters zoo:lenet5 --data mnist-5k --set macs=0.5 --tune 2
     """
-    chosen = _recipe(recipe, settings or (), tune)
-    dataset = _dataset(data, seed, mean, std, image_size)
-    training = _training(model, dataset, epochs, learning_rate)
+    chosen = words.recipe(recipe, settings or (), tune)
+    dataset = words.dataset(data, seed, mean, std, image_size)
+    training = words.training(model, dataset, epochs, learning_rate)
     with _resumable():
         result = camfit.apply(
             chosen, model, dataset, out=out_dir, weights=weights, training=training, half=not exact, seed=seed,
@@ -367,49 +365,6 @@ def _resumable() -> Iterator[None]:
 
 def _command() -> str:
     return shlex.join(["camfit", *sys.argv[1:]])
-
-
-def _recipe(text: str, settings: Sequence[str], tune: int) -> camfit.Recipe:
-    """The recipe in a file, or one method with the options of ``--set`` and ``--tune``."""
-    if text.endswith(".toml") or Path(text).exists():
-        if settings or tune:
-            raise RecipeError(f"{text} is a recipe with steps of its own; --set and --tune are for a method's name")
-        return camfit.Recipe.read(text)
-    return camfit.Recipe.of(text, parse_settings(settings), camfit.Train(tune) if tune else None)
-
-
-def _dataset(data: str, seed: int, mean: str | None, std: str | None, image_size: str | None) -> Dataset:
-    size = None if image_size is None else _size(image_size)
-    return datasets.load(data, seed=seed, mean=_numbers(mean, "--mean"), std=_numbers(std, "--std"), size=size)
-
-
-def _numbers(text: str | None, option: str) -> float | list[float] | None:
-    if text is None:
-        return None
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError as error:
-        raise DataError(f"{option} {text!r}: expected numbers separated by commas") from error
-    return values[0] if len(values) == 1 else values
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, _, width = text.partition("x")
-    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
-        raise DataError(f"--image-size {text!r}: expected height x width in pixels, such as 32x32")
-    return int(height), int(width)
-
-
-def _training(model: str, dataset: Dataset, epochs: int | None, learning_rate: float | None) -> Train | None:
-    """The model's own training with what was asked for in its place; None where nothing was."""
-    changes = {"epochs": epochs, "learning_rate": learning_rate}
-    asked = {name: value for name, value in changes.items() if value is not None}
-    if not asked:
-        return None
-    try:
-        return msgspec.structs.replace(models.default_training(model, dataset), **asked)
-    except ValueError as error:
-        raise RecipeError(f"training: {error}") from error
 
 
 def _finish(result: Result, as_json: bool) -> None:

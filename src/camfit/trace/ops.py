@@ -12,12 +12,12 @@ from torch import nn
 from camfit.errors import ModelError
 from camfit.layers import pair
 from camfit.network import Add, Concat
-from camfit.trace_arguments import arg, copy_values, where
-from camfit.trace_split import narrow, slice_, split
-from camfit.trace_transposed import conv_transpose2d, pixel_shuffle
+from camfit.trace.arguments import arg, copy_values, where
+from camfit.trace.split import narrow, slice_, split
+from camfit.trace.transposed import conv_transpose2d, pixel_shuffle
 
 if TYPE_CHECKING:
-    from camfit.trace import Tracer
+    from camfit.trace.tracer import Tracer
 
 Handler = Callable[["Tracer", torch.fx.Node], None]
 

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from camfit.cut import blank, cut
 from camfit.errors import PlanError
 from camfit.graph import ChannelGroup, Graph
 from camfit.layers import is_depthwise
 from camfit.network import INPUT, Add, Concat, Network, Node, Slice
+from camfit.surgery.cut import blank, cut
 
 
 def without_branch(network: Network, join: str, branch: int) -> Network:

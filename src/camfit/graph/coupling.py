@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from camfit.channels import ChannelGroup, Dimension, Frozen, Slot
 from camfit.forms import Hashed, form_of
+from camfit.graph.groups import ChannelGroup, Dimension, Frozen, Slot
 from camfit.layers import kind_of
 from camfit.network import INPUT, Add, Concat, DepthToSpace, Network, Slice
 

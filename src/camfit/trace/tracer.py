@@ -1,7 +1,7 @@
 """From any PyTorch model to a :class:`~camfit.network.Network`, through ``torch.export``.
 
 The exported graph is read op by op; each op becomes a call of an ordinary module (``nn.Conv2d``, ``nn.ReLU``, ...),
-as trace_ops.py says.
+as trace/ops.py says.
 Layers with parameters keep their path in the original model, so ``state_dict`` names stay; ops without parameters are
 named after themselves.
 """
@@ -18,9 +18,9 @@ from torch.export import ExportedProgram
 
 from camfit.errors import ModelError
 from camfit.network import INPUT, Network, Node
-from camfit.trace_arguments import where
-from camfit.trace_ops import HANDLERS, SHUFFLE, VIEWS, Fold
-from camfit.trace_split import pick
+from camfit.trace.arguments import where
+from camfit.trace.ops import HANDLERS, SHUFFLE, VIEWS, Fold
+from camfit.trace.split import pick
 
 _BATCH = 2  # any number but 1, so that a reshape of the batch dimension is told from one of the channels
 

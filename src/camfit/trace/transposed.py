@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from camfit.errors import ModelError
 from camfit.layers import pair
 from camfit.network import DepthToSpace
-from camfit.trace_arguments import arg, copy_values, where
+from camfit.trace.arguments import arg, copy_values, where
 
 if TYPE_CHECKING:
-    from camfit.trace import Tracer
+    from camfit.trace.tracer import Tracer
 
 
 def conv_transpose2d(t: Tracer, node: torch.fx.Node) -> None:

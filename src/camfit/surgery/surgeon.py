@@ -1,8 +1,4 @@
-"""The only place that changes a network: ``apply(network, plan)`` returns a new one and leaves the old bit-identical.
-
-A plan takes effect as a whole or not at all. A contradiction raises :class:`~camfit.errors.PlanError`, which names both
-sides: the edit that does not fit, and the earlier edit of the plan or the form that an earlier plan left behind.
-"""
+"""Makes a plan's edits on a copy of a network, each with its checks."""
 
 from __future__ import annotations
 
@@ -11,12 +7,10 @@ from collections.abc import Callable, Iterable
 from typing import Literal, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from camfit.branches import without_branch
-from camfit.cut import blank, cut
 from camfit.errors import ModelError, PlanError
-from camfit.forms import Codebook, Form, Hashed, Integer, Masked, Sign, attach, form_of, stored_of
+from camfit.forms import Form, Masked, Sign, attach, form_of, stored_of
 from camfit.graph import ChannelGroup, Graph
 from camfit.layers import BinaryConv2d, BinaryLinear, kind_of
 from camfit.network import INPUT, Network
@@ -32,7 +26,10 @@ from camfit.plan import (
     Replace,
     SetValues,
 )  # fmt: skip
-from camfit.rewire import appended, chained, inserted, removed
+from camfit.surgery.branches import without_branch
+from camfit.surgery.cut import cut
+from camfit.surgery.fitting import check_form, keeps_mask, widths
+from camfit.surgery.rewire import appended, chained, inserted, removed
 
 T = TypeVar("T")
 
@@ -51,36 +48,6 @@ def apply(network: Network, plan: Plan) -> Network:
 def check(network: Network, plan: Plan) -> None:
     """Raises the :class:`PlanError` that :func:`apply` would raise; changes nothing."""
     apply(network, plan)
-
-
-def masked(network: Network, plan: Plan) -> Network:
-    """A new network of the same shapes in which the channels that the plan removes are zero instead.
-
-    Their producers' weights, biases and batch-norm values (scale, shift, running mean) are zeroed. In evaluation it
-    computes the same function as ``apply(network, plan)``.
-
-    Raises:
-        PlanError: the plan holds other edits than ``KeepChannels``; or a removed channel feeds a binary layer or a sign
-            weight, for which a zero is not an absence (sign(0) = +1, and α is a mean over all inputs).
-    """
-    apply(network, plan)
-    result, graph = network.clone(), Graph.of(network)
-    removals: list[tuple[ChannelGroup, tuple[int, ...]]] = []
-    for edit in plan:
-        if not isinstance(edit, KeepChannels):
-            raise PlanError(f"{plan.method} ({edit}): only channels that are removed can be masked instead")
-        group = graph.group(edit.group)
-        gone = [channel for channel in range(len(group)) if channel not in set(edit.keep)]
-        for slot in group.consumers if gone else ():
-            layer = result.layer(slot.layer)
-            if isinstance(layer, BinaryConv2d | BinaryLinear) or isinstance(form_of(layer), Sign):
-                raise PlanError(
-                    f"{plan.method} ({edit}): layer {slot.layer!r} reads signs or has sign weights; "
-                    "a zeroed channel is not an absent one there"
-                )
-        removals.append((group, tuple(gone)))
-    blank(result, removals)
-    return result
 
 
 class _Surgeon:
@@ -206,7 +173,7 @@ class _Surgeon:
         try:
             stored = (present if edit.stored is None else edit.stored).detach().to(present)
             form, stored = form.after(earlier, stored)
-            self._fits(form, stored, weight)
+            check_form(form, stored, weight)
         except PlanError as error:
             raise self._error(number, str(error), edit.layer) from error
         except (RuntimeError, IndexError) as error:
@@ -215,29 +182,6 @@ class _Surgeon:
         attach(layer, form, stored)
         self._touch(number, edit.layer)
 
-    @staticmethod
-    def _fits(form: Form, stored: Tensor, weight: Tensor) -> None:
-        """Raises PlanError unless the form makes a finite weight of the right shape out of the stored tensor."""
-        expected: tuple[int, ...] = tuple(weight.shape)
-        if isinstance(form, Codebook):
-            expected = (form.entries,)
-        elif isinstance(form, Hashed):
-            expected = (form.buckets,)
-        if tuple(stored.shape) != expected:
-            found = f"a stored tensor of shape {list(stored.shape)}"
-            raise PlanError(f"form {form.name} with {found}, expected {list(expected)}")
-        if isinstance(form, Masked) and form.mask.shape != weight.shape:
-            raise PlanError(f"a mask of shape {list(form.mask.shape)}, expected the weight's {list(weight.shape)}")
-        if isinstance(form, Integer) and form.scale.numel() != weight.shape[0]:
-            raise PlanError(f"form integer with {form.scale.numel()} scales, expected {weight.shape[0]}")
-        with torch.no_grad():
-            made = form(stored)
-        if made.shape != weight.shape:
-            found = f"a weight of shape {list(made.shape)}"
-            raise PlanError(f"form {form.name} makes {found}, expected {list(weight.shape)}")
-        if not bool(made.isfinite().all()):
-            raise PlanError("the new weight holds values that are not finite")
-
     def _replace(self, number: int, edit: Replace) -> None:
         old = self._layer(number, edit.layer)
         self._known(number, edit.by)
@@ -245,7 +189,7 @@ class _Surgeon:
             if isinstance(self.plan.edits[earlier], Replace):
                 raise self._error(number, "one plan may replace a layer once", edit.layer)
         form = form_of(old) if isinstance(old, nn.Conv2d | nn.Linear) else None
-        if form is not None and not _keeps_mask(form, edit.by):
+        if form is not None and not keeps_mask(form, edit.by):
             raise self._discards(number, form, edit.layer)
         if isinstance(old, BinaryConv2d | BinaryLinear):
             raise self._error(number, "the layer is binary already", edit.layer)
@@ -382,7 +326,7 @@ class _Surgeon:
     ) -> None:
         """Raises PlanError where both layers fix their channels on this side, and differ."""
         place = 0 if side == "input" else 1
-        for found, present in zip(_widths(new)[place : place + 1], _widths(old)[place : place + 1], strict=False):
+        for found, present in zip(widths(new)[place : place + 1], widths(old)[place : place + 1], strict=False):
             if found != present:
                 raise self._error(number, f"the new layer has {found} {side} channels, the old one {present}", path)
 
@@ -395,22 +339,3 @@ class _Surgeon:
     def _copy(self, layer: nn.Module) -> nn.Module:
         """The plan's layer is data: the network gets a copy, in its own precision and on its own device."""
         return copy.deepcopy(layer).to(device=self.like.device, dtype=self.like.dtype).train(self.network.training)
-
-
-def _keeps_mask(form: Form, by: nn.Module) -> bool:
-    """True where the layer ``by`` has a mask of its own that revives nothing that the mask ``form`` holds."""
-    new = form_of(by) if isinstance(form, Masked) and isinstance(by, nn.Conv2d | nn.Linear) else None
-    if not isinstance(form, Masked) or not isinstance(new, Masked) or new.mask.shape != form.mask.shape:
-        return False
-    return not bool((new.mask & ~form.mask).any())
-
-
-def _widths(layer: nn.Module) -> tuple[int, ...]:
-    """(input, output) channels of a layer that fixes them."""
-    if isinstance(layer, nn.Conv2d):
-        return (layer.in_channels, layer.out_channels)
-    if isinstance(layer, nn.Linear):
-        return (layer.in_features, layer.out_features)
-    if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d):
-        return (layer.num_features, layer.num_features)
-    return ()

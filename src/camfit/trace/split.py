@@ -8,10 +8,10 @@ import torch
 
 from camfit.errors import ModelError
 from camfit.network import Slice
-from camfit.trace_arguments import arg, where
+from camfit.trace.arguments import arg, where
 
 if TYPE_CHECKING:
-    from camfit.trace import Tracer
+    from camfit.trace.tracer import Tracer
 
 
 def split(t: Tracer, node: torch.fx.Node) -> None:

@@ -1,13 +1,13 @@
-"""Which channels of a network must be cut together, by name; :mod:`camfit.coupling` finds them."""
+"""Which channels of a network must be cut together, by name; :mod:`camfit.graph.coupling` finds them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from camfit.channels import ChannelGroup, Dimension, Frozen, Slot
-from camfit.coupling import couple
 from camfit.errors import PlanError
+from camfit.graph.coupling import couple
+from camfit.graph.groups import ChannelGroup, Dimension, Frozen, Slot
 from camfit.network import Network
 
 __all__ = ["ChannelGroup", "Dimension", "Frozen", "Graph", "Slot"]
