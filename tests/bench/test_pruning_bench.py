@@ -69,6 +69,8 @@ def test_rows_are_measured_on_packed_files_and_kept(tmp_path: Path) -> None:
     assert chance.macs == pytest.approx(0.5, abs=0.02)
     assert magnitude.density == pytest.approx(0.1, abs=0.001)
     assert magnitude.macs == 1
+    assert dense.work == 1 and chance.work == pytest.approx(chance.macs)
+    assert magnitude.work == pytest.approx(0.1, abs=0.001), "each weight of a linear layer is one product"
     assert magnitude.bytes < chance.bytes < dense.bytes
     assert (tmp_path / "pruning/seed-0/lenet-300-100/unstructured/magnitude-90/network.camfit").stat().st_size == (
         magnitude.bytes
@@ -96,6 +98,7 @@ ROWS = [
     _row("structured", "random", 0.5, 0.5, 0.80),
     _row("structured", "l1-filters", 0.5, 0.6, 0.85),
     _row("structured", "taylor", 0.5, 0.6, 0.79),
+    _row("structured", "thinet", 0.5, 0.9, 0.91, work=0.99),
     _row("structured", "nisp", 0.5, 0.0, 0.0, refused="nisp: no channels can be cut"),
 ]
 REPORT = Report(
@@ -103,7 +106,7 @@ REPORT = Report(
 )
 
 
-def test_page_counts_who_is_ahead_of_chance_and_names_refusals(tmp_path: Path) -> None:
+def test_page_counts_who_is_ahead_of_chance_at_the_work_asked_for_and_names_refusals(tmp_path: Path) -> None:
     text = page(REPORT, [])
     assert "50 %: 1 of 2 ahead of random, l1-filters leads (85.00 %)" in text
     assert "nisp: no channels can be cut" in text
@@ -116,7 +119,7 @@ def test_page_counts_who_is_ahead_of_chance_and_names_refusals(tmp_path: Path) -
 def test_drawing_has_a_mark_for_each_figure_and_words_for_what_has_none() -> None:
     tree = ElementTree.fromstring(drawing("lenet-5", ROWS))
     marks = [each for each in tree.iter() if each.tag.endswith("circle")]
-    assert len(marks) == 2 * 3  # before and after, of three rows in panels
+    assert len(marks) == 2 * 4  # before and after, of four rows in panels
     words = [each.text for each in tree.iter() if each.tag.endswith("text")]
     assert words.count("refused") == 1
 

@@ -26,6 +26,7 @@ from camfit.measure import accuracy
 from camfit.method import Calibration
 from camfit.network import Network
 from camfit.pack import pack
+from camfit.pack.read import read
 from camfit.recipe import method_with
 from camfit.storage import write_atomically, write_json
 from camfit.surgery import apply
@@ -45,6 +46,7 @@ class Row(msgspec.Struct, frozen=True):
         bytes: of the packed file after fine-tuning, float32 values.
         macs: multiply-accumulates left, as a share of the dense network's; zeros count.
         density: weights that are not zero, as a share of the dense network's.
+        work: multiply-accumulates by weights that are not zero, counted in the packed file, as a share of its.
         planning, tuning: seconds that the method and the fine-tuning took.
         refused: why the method makes no such network; every figure is 0 then.
         milliseconds: of one image, one thread, the median; time: over the dense network's, measured by turns.
@@ -65,6 +67,7 @@ class Row(msgspec.Struct, frozen=True):
     refused: str = ""
     milliseconds: float = 0.0
     time: float = 0.0
+    work: float = 0.0
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -188,11 +191,26 @@ def _timed(row: Row, folder: Path, progress: Progress) -> Row:
         return row
     own = Cell(row.network, row.kind, row.name, row.row, row.level)  # type: ignore[arg-type]
     dense = Cell(row.network, "dense", "dense", "", 0.0)
-    engines = [Engine(folder / cell.folder / "network.camfit") for cell in (own, dense)]
+    files = [folder / cell.folder / "network.camfit" for cell in (own, dense)]
+    engines = [Engine(file) for file in files]
     height, width, channels = engines[0].input_shape
     image = np.full((height, width, channels), 100, np.uint8)
     times, whole = interleave([partial(engine.run, image) for engine in engines], seconds=_SLICE, rounds=8)
     progress(f"{row.network}: {row.name}, {100 * row.level:.0f} %: {np.median(times.all):.3f} ms")
     return msgspec.structs.replace(
-        row, milliseconds=float(np.median(times.all)), time=float(np.median(ratios(times, whole)))
+        row,
+        milliseconds=float(np.median(times.all)),
+        time=float(np.median(ratios(times, whole))),
+        work=products(files[0]) / products(files[1]),
+    )
+
+
+def products(file: Path) -> int:
+    """Multiply-accumulates by weights that are not zero, for one image of the packed file's network."""
+    contents = read(file)
+    return sum(
+        int((weight.values != 0).sum()) * height * width
+        for op, (height, width, _) in zip(contents.ops, contents.shapes[1:], strict=True)
+        for weight in op.weights
+        if weight is not None and weight.role == "weight"
     )
