@@ -28,7 +28,7 @@ def test_twelve_times_fewer_weights_at_no_loss_on_both_networks() -> None:
     assert FEWER.verdict([{**retrained(13.0, 0.0), "lenet-5: times fewer weights": 5.0}], 1) == "does not hold"
 
 
-def test_one_quality_for_all_layers_leaves_the_share_and_each_layer_its_own() -> None:
+def test_one_quality_leaves_the_share_in_each_layers_own_deviations_and_more_of_convolutions() -> None:
     torch.manual_seed(0)
     network = chain((60,), narrow=nn.Linear(60, 50), relu=nn.ReLU(), wide=nn.Linear(50, 40))
     with torch.no_grad():
@@ -37,6 +37,11 @@ def test_one_quality_for_all_layers_leaves_the_share_and_each_layer_its_own() ->
     assert 0.25 <= density(left) < 0.253
     shares = [float((layer.weight != 0).float().mean()) for layer in left.weighted().values()]
     assert max(shares) - min(shares) < 0.03, "thresholds are in each layer's own standard deviations"
+    mixed = chain((8, 9, 9), conv=nn.Conv2d(8, 20, 3), flatten=nn.Flatten(), linear=nn.Linear(980, 20))
+    left = pruned(mixed, 0.25)
+    # Of uniform weights a threshold of quality·σ leaves 1 - quality/√3.
+    convolution, linear = (float((layer.weight != 0).float().mean()) for layer in left.weighted().values())
+    assert abs(1 - convolution - 0.5 * (1 - linear)) < 0.02
 
 
 def figures(**other: float) -> dict[str, float]:
