@@ -85,7 +85,8 @@ CLAIMS = (
         "PR3",
         f"LeNet-300-100 and LeNet-5 do with {_FEWER:g} times fewer weights at no loss (within {_NO_LOSS:g} point).",
         f"Base networks on {bases.DATA}; up to {_ROUNDS} rounds, in each of which one quality for all linear layers, "
-        f"and {_CONVOLUTIONS:g} of it for convolutions, leaves {100 * _PACE:g} % of the weights and the network is trained on ("
+        f"and {_CONVOLUTIONS:g} of it for convolutions, leaves {100 * _PACE:g} % of the weights and the network is "
+        "trained on ("
         + ", ".join(f"{name}: {training}" for name, training in _RETRAINING.items())
         + "). The last round that loses no more on the validation split counts. Figures: accuracy in percent of the "
         "packed files on the test split, by the engine; the claim is about the median over the seeds.",
