@@ -24,6 +24,7 @@ constexpr int64_t kCachedFloats = 256 << 10;  // of transformed weights
 constexpr size_t kBlockFloats = 96 << 10;     // of transformed inputs, where the weights are cached
 constexpr int kFewTiles = 9;                  // see winograd_tile
 constexpr int64_t kHugeFloats = 4 << 20;
+constexpr int kFewChannels = 8;
 
 int64_t weight_floats(const Window& w, int points) {
   return int64_t(points) * points * w.in.channels * w.out.channels;
@@ -33,6 +34,7 @@ struct Layout {
   int points, tiles, passes;        // per side; of a block; of a group
   size_t pitch;                     // floats from tile to tile of the transformed inputs
   size_t input_step, product_step;  // floats from point to point: apart from multiples of the cache's ways
+  size_t part;                      // floats of the products of one panel
   size_t zeros, inputs, products;   // floats of scratch; products: of one pass
 };
 
@@ -48,7 +50,8 @@ Layout layout_of(const Window& w, int tile) {
   if (int64_t(across) * down < l.tiles) l.tiles = across * down;
   l.passes = cached ? 1 : kGroupPasses;
   l.input_step = l.tiles * l.pitch + 16;
-  l.product_step = size_t(l.tiles) * (kPanelsAtOnce * kPanel) + 16;
+  l.part = size_t(l.tiles) * kPanel;
+  l.product_step = l.part * kPanelsAtOnce + 16;
   l.zeros = l.pitch;
   l.inputs = all * l.input_step;
   l.products = all * l.product_step;
@@ -100,6 +103,25 @@ __attribute__((noinline)) void multiply(const Layout& l, int count, int cin, con
   });
 }
 
+// The vectors that the channels of a pass take: part(vectors, its first panel, whether it is the last one).
+template <typename V, int N>
+struct Vectors {
+  using Vector = V;
+  static constexpr int kCount = N;
+};
+template <typename Part>
+inline __attribute__((always_inline)) void for_parts(int channels, const Part& part) {
+  if (channels <= Vec8::kLanes) return part(Vectors<Vec8, 1>(), 0, true);
+#if defined(__AVX512F__)
+  if (channels <= kPanel) return part(Vectors<Vec16, 1>(), 0, true);
+  if (channels <= kPanel + Vec8::kLanes) {
+    part(Vectors<Vec16, 1>(), 0, false);
+    return part(Vectors<Vec8, 1>(), 1, true);
+  }
+#endif
+  part(Vectors<Vec, 2>(), 0, true);
+}
+
 template <int M, int A>
 void convolve(const Window& w, const float* in, const float* panel, const Epilogue& epilogue, float* out, Range rows,
               Range panels, float* scratch) {
@@ -112,9 +134,9 @@ void convolve(const Window& w, const float* in, const float* panel, const Epilog
   const auto weights_at = [&](int p, int point) {
     return panel + size_t(p - panels.begin) * panel_size + point * point_size;
   };
-  // A pass of one vector: its panel is the last, and AVX2 needs but one for its channels.
-  const auto single = [&](int p) {
-    return p + kPanelsAtOnce > panels.end || (kLanes < kPanel && w.out.channels - p * kPanel <= kLanes);
+  const auto channels_of = [&](int p, int stop) {
+    const int panel_end = p + kPanelsAtOnce < stop ? p + kPanelsAtOnce : stop, last = panel_end * kPanel;
+    return (last < w.out.channels ? last : w.out.channels) - p * kPanel;
   };
   for (int first = rows.begin / M * across; first < end; first += l.tiles) {
     const int count = end - first < l.tiles ? end - first : l.tiles;
@@ -125,24 +147,25 @@ void convolve(const Window& w, const float* in, const float* panel, const Epilog
         const float* x = inputs + point * l.input_step;
         float* to = products + point * l.product_step;
         for (int p = group; p < stop; p += kPanelsAtOnce, to += l.products) {
-          const float* weights = weights_at(p, point);
           const bool last = p + kPanelsAtOnce >= stop;
           const float* next = last ? weights_at(group, point + 1) : weights_at(p + kPanelsAtOnce, point);
-          if (single(p))
-            multiply<Vec, 1>(l, count, cin, x, weights, next, 0, to);
-          else
-            multiply<Vec, 2>(l, count, cin, x, weights, next, kLanes < kPanel ? size_t(kLanes) : panel_size, to);
+          for_parts(channels_of(p, stop), [&](auto part, int panel, bool is_last) __attribute__((always_inline)) {
+            using Part = decltype(part);
+            multiply<typename Part::Vector, Part::kCount>(
+                l, count, cin, x, weights_at(p + panel, point), is_last ? next : weights_at(p + panel + 1, point),
+                kLanes < kPanel ? size_t(kLanes) : panel_size, to + panel * l.part);
+          });
         }
       }
       const float* from = products;
       for (int p = group; p < stop; p += kPanelsAtOnce, from += l.products) {
-        const int channel = p * kPanel, left = w.out.channels - channel;
-        if (single(p))
-          transform_outputs<M, A, 1>(w, first, count, from, l.product_step, ChannelFinish<Vec, 1>(epilogue, channel, left),
-                                     out + channel, rows.end);
-        else
-          transform_outputs<M, A, 2>(w, first, count, from, l.product_step, ChannelFinish<Vec, 2>(epilogue, channel, left),
-                                     out + channel, rows.end);
+        const int channels = channels_of(p, stop);
+        for_parts(channels, [&](auto part, int panel, bool) __attribute__((always_inline)) {
+          using Part = decltype(part);
+          const int channel = (p + panel) * kPanel;
+          const ChannelFinish<typename Part::Vector, Part::kCount> finish(epilogue, channel, channels - panel * kPanel);
+          transform_outputs<M, A>(w, first, count, from + panel * l.part, l.product_step, finish, out + channel, rows.end);
+        });
       }
     }
   }
@@ -154,7 +177,7 @@ void convolve(const Window& w, const float* in, const float* panel, const Epilog
 // of 4 need some of them to share each weight; with few, and transformed weights that no cache holds, those of 2 are
 // faster, whose weights take 16/36 of the space.
 int winograd_tile(const Window& w) {
-  if (!winograd_fits(w, 2) || w.in.channels < kLanes || w.out.channels < kLanes) return 0;
+  if (!winograd_fits(w, 2) || w.in.channels < kFewChannels || w.out.channels < kFewChannels) return 0;
   if (!winograd_fits(w, 4)) return 2;
   const int64_t tiles = int64_t(ceil_div(w.out.width, 4)) * ceil_div(w.out.height, 4);
   return tiles < 4 || (tiles < kFewTiles && weight_floats(w, 6) > kHugeFloats) ? 2 : 4;

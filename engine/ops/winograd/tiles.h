@@ -13,35 +13,42 @@ struct Place {
 };
 inline Place place_of(int index, int across, int tile) { return {index / across * tile, index % across * tile}; }
 
-// All channels of one tile. source(i, j): input pixel (i, j) of the tile.
-template <int A, typename Source>
-inline __attribute__((always_inline)) void transform_tile(const Source& source, int channels, float* to, size_t step) {
-  for (int c = 0; c < channels; c += Vec::kLanes) {
-    const bool whole = c + Vec::kLanes <= channels;
-    const Vec::Mask mask = Vec::mask(channels - c);
-    Vec rows[A][A];
-    CAMFIT_UNROLL(6) for (int j = 0; j < A; ++j) {
-      Vec d[A], t[A];
-      if (whole)
-        CAMFIT_UNROLL(6) for (int i = 0; i < A; ++i) d[i] = Vec::load(source(i, j) + c);
-      else
-        CAMFIT_UNROLL(6) for (int i = 0; i < A; ++i) d[i] = Vec::load(source(i, j) + c, mask);
-      transform_input(d, t);
-      CAMFIT_UNROLL(6) for (int i = 0; i < A; ++i) rows[i][j] = t[i];
-    }
-    float* at = to + c;
-    CAMFIT_UNROLL(6) for (int i = 0; i < A; ++i) {
-      Vec t[A];
-      transform_input(rows[i], t);
-      CAMFIT_UNROLL(6) for (int j = 0; j < A; ++j, at += step) t[j].store(at);
-    }
+// The channels of `mask`, from channel c on, of one tile. source(i, j): input pixel (i, j) of the tile.
+template <typename V, int A, bool kWhole, typename Source>
+inline __attribute__((always_inline)) void transform_vector(const Source& source, int c, typename V::Mask mask, float* to,
+                                                            size_t step) {
+  V rows[A][A];
+  CAMFIT_UNROLL(6) for (int j = 0; j < A; ++j) {
+    V d[A], t[A];
+    CAMFIT_UNROLL(6) for (int i = 0; i < A; ++i)
+      d[i] = kWhole ? V::load(source(i, j) + c) : V::load(source(i, j) + c, mask);
+    transform_input(d, t);
+    CAMFIT_UNROLL(6) for (int i = 0; i < A; ++i) rows[i][j] = t[i];
+  }
+  float* at = to + c;
+  CAMFIT_UNROLL(6) for (int i = 0; i < A; ++i) {
+    V t[A];
+    transform_input(rows[i], t);
+    CAMFIT_UNROLL(6) for (int j = 0; j < A; ++j, at += step) t[j].store(at);
   }
 }
 
+// All channels of one tile. Half of a wide vector is enough for a tail that fits it.
+template <int A, typename Source>
+inline __attribute__((always_inline)) void transform_tile(const Source& source, int channels, float* to, size_t step) {
+  const int whole = channels - channels % Vec::kLanes, left = channels - whole;
+  for (int c = 0; c < whole; c += Vec::kLanes) transform_vector<Vec, A, true>(source, c, Vec::mask(Vec::kLanes), to, step);
+  if (left == 0) return;
+  if (left <= Vec8::kLanes)
+    transform_vector<Vec8, A, false>(source, whole, Vec8::mask(left), to, step);
+  else
+    transform_vector<Vec, A, false>(source, whole, Vec::mask(left), to, step);
+}
+
 // `count` tiles of N vectors of channels, [tile][N vectors] and `step` floats from point to point, stored from `out` on.
-template <int M, int A, int N>
+template <int M, int A, typename V, int N>
 __attribute__((noinline)) void transform_outputs(const Window& w, int first, int count, const float* products,
-                                                 size_t step, const ChannelFinish<Vec, N>& finish, float* out,
+                                                 size_t step, const ChannelFinish<V, N>& finish, float* out,
                                                  int end_row) {
   const int across = ceil_div(w.out.width, M);
   const size_t channels = size_t(w.out.channels), row = size_t(w.out.width) * channels;
@@ -49,18 +56,18 @@ __attribute__((noinline)) void transform_outputs(const Window& w, int first, int
     const Place place = place_of(first + t, across, M);
     const int height = end_row - place.y < M ? end_row - place.y : M;
     const int width = w.out.width - place.x < M ? w.out.width - place.x : M;
-    CAMFIT_UNROLL(2) for (int n = 0; n < N; ++n, products += Vec::kLanes) {
-      Vec columns[M][A];
+    CAMFIT_UNROLL(2) for (int n = 0; n < N; ++n, products += V::kLanes) {
+      V columns[M][A];
       CAMFIT_UNROLL(6) for (int j = 0; j < A; ++j) {
-        Vec m[A], y[M];
-        CAMFIT_UNROLL(6) for (int i = 0; i < A; ++i) m[i] = Vec::load(products + size_t(i * A + j) * step);
+        V m[A], y[M];
+        CAMFIT_UNROLL(6) for (int i = 0; i < A; ++i) m[i] = V::load(products + size_t(i * A + j) * step);
         transform_output(m, y);
         CAMFIT_UNROLL(4) for (int i = 0; i < M; ++i) columns[i][j] = y[i];
       }
       float* to = out + size_t(place.y) * row + size_t(place.x) * channels;
       CAMFIT_UNROLL(4) for (int i = 0; i < M; ++i, to += row) {
         if (i >= height) break;
-        Vec y[M];
+        V y[M];
         transform_output(columns[i], y);
         CAMFIT_UNROLL(4) for (int j = 0; j < M; ++j)
           if (j < width) finish.store(to + j * channels, n, y[j]);

@@ -152,7 +152,7 @@ __attribute__((noinline)) void store_tiles(const Window& w, const Layout& l, int
       transpose(r);
       CAMFIT_UNROLL(8) for (int t = 0; t < 8; ++t) r[t].store(to + size_t(t) * kPassChannels + half);
     }
-  transform_outputs<M, A, kVectors>(w, first, count, transposed, kLanes * kPassChannels,
+  transform_outputs<M, A>(w, first, count, transposed, kLanes * kPassChannels,
                                     ChannelFinish<Vec, kVectors>(epilogue, channel, left), out + channel, end_row);
 }
 
