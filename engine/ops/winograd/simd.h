@@ -18,7 +18,7 @@ namespace {
 
 constexpr int kLanes = Vec::kLanes;
 constexpr int kPanelsAtOnce = kLanes / 8;    // of a pass
-constexpr int kMostTiles = 24;               // of a block: a multiple of both tile sizes of product.h
+constexpr int kMostTiles = 28;               // of a block
 constexpr int kGroupPasses = 16 / kPanelsAtOnce / 2;
 constexpr int64_t kCachedFloats = 256 << 10;  // of transformed weights
 constexpr size_t kBlockFloats = 96 << 10;     // of transformed inputs, where the weights are cached
@@ -68,17 +68,12 @@ __attribute__((noinline)) void transform_inputs(const Window& w, const Layout& l
     const int y = place.y - w.pad_top, x = place.x - w.pad_left;
     const float* from = in + y * row + ptrdiff_t(x) * channels;
     if (y >= 0 && x >= 0 && y + A <= w.in.height && x + A <= w.in.width) {
-      transform_tile<A>([=](int i, int j) { return from + i * row + ptrdiff_t(j) * channels; }, channels, to,
-                        l.input_step);
+      transform_tile<A>(Inside{from, row, channels}, channels, to, l.input_step);
       continue;
     }
     const float* pixels[A][A];
-    for (int i = 0; i < A; ++i)
-      for (int j = 0; j < A; ++j) {
-        const bool inside = y + i >= 0 && y + i < w.in.height && x + j >= 0 && x + j < w.in.width;
-        pixels[i][j] = inside ? from + i * row + ptrdiff_t(j) * channels : zeros;
-      }
-    transform_tile<A>([&pixels](int i, int j) { return pixels[i][j]; }, channels, to, l.input_step);
+    list_pixels(w, y, x, in, zeros, pixels);
+    transform_tile<A>(Listed<A>{pixels, 0}, channels, to, l.input_step);
   }
 }
 
@@ -138,8 +133,11 @@ void convolve(const Window& w, const float* in, const float* panel, const Epilog
     const int panel_end = p + kPanelsAtOnce < stop ? p + kPanelsAtOnce : stop, last = panel_end * kPanel;
     return (last < w.out.channels ? last : w.out.channels) - p * kPanel;
   };
-  for (int first = rows.begin / M * across; first < end; first += l.tiles) {
-    const int count = end - first < l.tiles ? end - first : l.tiles;
+  const int begin = rows.begin / M * across;
+  if (begin == end) return;
+  const int block = ceil_div(end - begin, ceil_div(end - begin, l.tiles));  // even ones, none with a tile or two
+  for (int first = begin; first < end; first += block) {
+    const int count = end - first < block ? end - first : block;
     transform_inputs<A>(w, l, in, M, first, count, zeros, inputs);
     for (int group = panels.begin; group < panels.end; group += l.passes * kPanelsAtOnce) {
       const int after = group + l.passes * kPanelsAtOnce, stop = after < panels.end ? after : panels.end;

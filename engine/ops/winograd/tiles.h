@@ -13,23 +13,56 @@ struct Place {
 };
 inline Place place_of(int index, int across, int tile) { return {index / across * tile, index % across * tile}; }
 
-// The channels of `mask`, from channel c on, of one tile. source(i, j): input pixel (i, j) of the tile.
+// The input pixels of a tile that lies inside the image, or a list of them. hidden(): the same place, of which the compiler
+// knows nothing, or it would work out all A x A addresses of a tile beforehand and keep them on the stack.
+template <typename T>
+inline __attribute__((always_inline)) T* hidden(T* place) {
+  asm("" : "+r"(place));
+  return place;
+}
+struct Inside {
+  const float* corner;
+  ptrdiff_t row, column;
+  Inside from(int c) const { return {hidden(corner + c), row, column}; }
+  const float* at(int i, int j) const { return corner + i * row + j * column; }
+};
+template <int A>
+struct Listed {
+  const float* const (*pixels)[A];
+  int channel;
+  Listed from(int c) const { return {hidden(pixels), channel + c}; }
+  const float* at(int i, int j) const { return pixels[i][j] + channel; }
+};
+
+// The pixels of the tile whose first one is (y, x): `zeros` for those outside the image.
+template <int A>
+inline void list_pixels(const Window& w, int y, int x, const float* in, const float* zeros, const float* (&pixels)[A][A]) {
+  const int top = y < 0 ? -y : 0, bottom = w.in.height - y < A ? w.in.height - y : A;
+  const int left = x < 0 ? -x : 0, right = w.in.width - x < A ? w.in.width - x : A;
+  for (auto& row : pixels)
+    for (const float*& pixel : row) pixel = zeros;
+  for (int i = top; i < bottom; ++i) {
+    const float* from = in + (ptrdiff_t(y + i) * w.in.width + x + left) * w.in.channels;
+    for (int j = left; j < right; ++j, from += w.in.channels) pixels[i][j] = from;
+  }
+}
+
+// One vector of channels of a tile, where not kWhole those of `mask`.
 template <typename V, int A, bool kWhole, typename Source>
-inline __attribute__((always_inline)) void transform_vector(const Source& source, int c, typename V::Mask mask, float* to,
+inline __attribute__((always_inline)) void transform_vector(const Source& source, typename V::Mask mask, float* to,
                                                             size_t step) {
   V rows[A][A];
   CAMFIT_UNROLL(6) for (int j = 0; j < A; ++j) {
     V d[A], t[A];
     CAMFIT_UNROLL(6) for (int i = 0; i < A; ++i)
-      d[i] = kWhole ? V::load(source(i, j) + c) : V::load(source(i, j) + c, mask);
+      d[i] = kWhole ? V::load(source.at(i, j)) : V::load(source.at(i, j), mask);
     transform_input(d, t);
     CAMFIT_UNROLL(6) for (int i = 0; i < A; ++i) rows[i][j] = t[i];
   }
-  float* at = to + c;
   CAMFIT_UNROLL(6) for (int i = 0; i < A; ++i) {
     V t[A];
     transform_input(rows[i], t);
-    CAMFIT_UNROLL(6) for (int j = 0; j < A; ++j, at += step) t[j].store(at);
+    CAMFIT_UNROLL(6) for (int j = 0; j < A; ++j, to += step) t[j].store(to);
   }
 }
 
@@ -37,12 +70,13 @@ inline __attribute__((always_inline)) void transform_vector(const Source& source
 template <int A, typename Source>
 inline __attribute__((always_inline)) void transform_tile(const Source& source, int channels, float* to, size_t step) {
   const int whole = channels - channels % Vec::kLanes, left = channels - whole;
-  for (int c = 0; c < whole; c += Vec::kLanes) transform_vector<Vec, A, true>(source, c, Vec::mask(Vec::kLanes), to, step);
+  for (int c = 0; c < whole; c += Vec::kLanes)
+    transform_vector<Vec, A, true>(source.from(c), Vec::mask(Vec::kLanes), hidden(to + c), step);
   if (left == 0) return;
   if (left <= Vec8::kLanes)
-    transform_vector<Vec8, A, false>(source, whole, Vec8::mask(left), to, step);
+    transform_vector<Vec8, A, false>(source.from(whole), Vec8::mask(left), to + whole, step);
   else
-    transform_vector<Vec, A, false>(source, whole, Vec::mask(left), to, step);
+    transform_vector<Vec, A, false>(source.from(whole), Vec::mask(left), to + whole, step);
 }
 
 // `count` tiles of N vectors of channels, [tile][N vectors] and `step` floats from point to point, stored from `out` on.
