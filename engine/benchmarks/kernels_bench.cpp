@@ -562,6 +562,9 @@ int main(int count, char** arguments) {
   for (int size : {4, 7, 8, 14, 16, 28, 32, 56})
     for (int c : {8, 16, 32, 64, 128, 256, 512})
       if (size * c <= 56 * 64 || size <= 14) winograd(size, c, c, 3);
+  for (int c = 2; c < 16; ++c) winograd(28, c, c, 3);  // what pruning leaves of ResNet-20's channels
+  for (int c : {20, 22, 24, 27}) winograd(14, c, c, 3);
+  for (int c : {31, 37, 45, 54}) winograd(7, c, c, 3);
   winograd(12, 20, 50, 5);
   winograd(16, 32, 32, 5);
   winograd(28, 16, 64, 3);

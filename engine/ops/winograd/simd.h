@@ -34,7 +34,7 @@ struct Layout {
   int points, tiles, passes;        // per side; of a block; of a group
   size_t pitch;                     // floats from tile to tile of the transformed inputs
   size_t input_step, product_step;  // floats from point to point: apart from multiples of the cache's ways
-  size_t part;                      // floats of the products of one panel
+  size_t half;                      // floats of a pass's products of one panel, before those of half the next one
   size_t zeros, inputs, products;   // floats of scratch; products: of one pass
 };
 
@@ -50,8 +50,8 @@ Layout layout_of(const Window& w, int tile) {
   if (int64_t(across) * down < l.tiles) l.tiles = across * down;
   l.passes = cached ? 1 : kGroupPasses;
   l.input_step = l.tiles * l.pitch + 16;
-  l.part = size_t(l.tiles) * kPanel;
-  l.product_step = l.part * kPanelsAtOnce + 16;
+  l.product_step = size_t(l.tiles) * (kPanelsAtOnce * kPanel) + 16;
+  l.half = size_t(l.tiles) * kPanel;
   l.zeros = l.pitch;
   l.inputs = all * l.input_step;
   l.products = all * l.product_step;
@@ -82,7 +82,7 @@ __attribute__((noinline)) void transform_inputs(const Window& w, const Layout& l
 template <typename F, int V>
 __attribute__((noinline)) void multiply(const Layout& l, int count, int cin, const float* inputs, const float* weights,
                                         const float* next, size_t apart, float* to) {
-  for_tiles<kTilePixels<F>>(count, [&](auto pixels, int first) __attribute__((always_inline)) {
+  for_tiles<V == 1 ? 8 : kTilePixels<F>>(count, [&](auto pixels, int first) __attribute__((always_inline)) {
     constexpr int P = decltype(pixels)::kCount;
     F sum[P][V];
     const float* x[P];
@@ -98,23 +98,73 @@ __attribute__((noinline)) void multiply(const Layout& l, int count, int cin, con
   });
 }
 
-// The vectors that the channels of a pass take: part(vectors, its first panel, whether it is the last one).
-template <typename V, int N>
-struct Vectors {
-  using Vector = V;
-  static constexpr int kCount = N;
-};
-template <typename Part>
-inline __attribute__((always_inline)) void for_parts(int channels, const Part& part) {
-  if (channels <= Vec8::kLanes) return part(Vectors<Vec8, 1>(), 0, true);
 #if defined(__AVX512F__)
-  if (channels <= kPanel) return part(Vectors<Vec16, 1>(), 0, true);
-  if (channels <= kPanel + Vec8::kLanes) {
-    part(Vectors<Vec16, 1>(), 0, false);
-    return part(Vectors<Vec8, 1>(), 1, true);
+// The same of one panel and the first half of the next one, `apart` floats on: to `to` and to `to_half`.
+__attribute__((noinline)) void multiply_with_half(const Layout& l, int count, int cin, const float* inputs,
+                                                  const float* weights, const float* next, size_t apart, float* to,
+                                                  float* to_half) {
+  for_tiles<kTilePixels<Vec16>>(count, [&](auto pixels, int first) __attribute__((always_inline)) {
+    constexpr int P = decltype(pixels)::kCount;
+    Vec16 sum[P];
+    Vec8 half[P];
+    const float* x[P];
+    CAMFIT_UNROLL(8) for (int i = 0; i < P; ++i) {
+      x[i] = inputs + (first + i) * l.pitch;
+      sum[i] = Vec16::zero();
+      half[i] = Vec8::zero();
+    }
+    const float* at = weights;
+    Ahead ahead(next + size_t(cin) * first / count * kPanel, kLine * P / count);
+    for (int k = 0; k < cin; ++k, at += kPanel, ahead.at += ahead.step) {
+      const Vec16 weight = Vec16::load(at);
+      const Vec8 half_weight = Vec8::load(at + apart);
+      __builtin_prefetch(ahead.at, 0, 2);
+      __builtin_prefetch(ahead.at + apart * sizeof(float), 0, 2);
+      CAMFIT_UNROLL(8) for (int i = 0; i < P; ++i) {
+        const Vec16 value = Vec16::broadcast(x[i] + k);
+        sum[i] = fma(value, weight, sum[i]);
+        half[i] = fma(Vec8(_mm512_castps512_ps256(value)), half_weight, half[i]);
+      }
+    }
+    CAMFIT_UNROLL(8) for (int i = 0; i < P; ++i) {
+      sum[i].store(to + size_t(first + i) * Vec16::kLanes);
+      half[i].store(to_half + size_t(first + i) * Vec8::kLanes);
+    }
+  });
+}
+#endif
+
+// The products of one pass, of so many channels, at one point: no more than half a vector wider than they are.
+void multiply_pass(const Layout& l, int count, int cin, int channels, const float* inputs, const float* weights,
+                   const float* next, size_t panel_size, float* to) {
+  if (channels <= Vec8::kLanes) return multiply<Vec8, 1>(l, count, cin, inputs, weights, next, 0, to);
+#if defined(__AVX512F__)
+  if (channels <= kPanel) return multiply<Vec16, 1>(l, count, cin, inputs, weights, next, 0, to);
+  if (channels <= kPanel + Vec8::kLanes)
+    return multiply_with_half(l, count, cin, inputs, weights, next, panel_size, to, to + l.half);
+  multiply<Vec16, 2>(l, count, cin, inputs, weights, next, panel_size, to);
+#else
+  (void)panel_size;
+  multiply<Vec8, 2>(l, count, cin, inputs, weights, next, Vec8::kLanes, to);
+#endif
+}
+
+template <int M, int A>
+void store_pass(const Window& w, const Layout& l, int first, int count, Range channels, const float* products,
+                const Epilogue& epilogue, float* out, int end_row) {
+  const auto store = [&](auto finish, const float* from, int channel) {
+    transform_outputs<M, A>(w, first, count, from, l.product_step, finish, out + channel, end_row);
+  };
+  const int begin = channels.begin, width = channels.end - begin;
+  if (width <= Vec8::kLanes) return store(ChannelFinish<Vec8, 1>(epilogue, begin, width), products, begin);
+#if defined(__AVX512F__)
+  if (width <= kPanel) return store(ChannelFinish<Vec16, 1>(epilogue, begin, width), products, begin);
+  if (width <= kPanel + Vec8::kLanes) {
+    store(ChannelFinish<Vec16, 1>(epilogue, begin, kPanel), products, begin);
+    return store(ChannelFinish<Vec8, 1>(epilogue, begin + kPanel, width - kPanel), products + l.half, begin + kPanel);
   }
 #endif
-  part(Vectors<Vec, 2>(), 0, true);
+  store(ChannelFinish<Vec, 2>(epilogue, begin, width), products, begin);
 }
 
 template <int M, int A>
@@ -129,9 +179,10 @@ void convolve(const Window& w, const float* in, const float* panel, const Epilog
   const auto weights_at = [&](int p, int point) {
     return panel + size_t(p - panels.begin) * panel_size + point * point_size;
   };
+  // Of the pass whose first panel is p, of a group that ends before panel `stop`.
   const auto channels_of = [&](int p, int stop) {
-    const int panel_end = p + kPanelsAtOnce < stop ? p + kPanelsAtOnce : stop, last = panel_end * kPanel;
-    return (last < w.out.channels ? last : w.out.channels) - p * kPanel;
+    const int last = (p + kPanelsAtOnce < stop ? p + kPanelsAtOnce : stop) * kPanel;
+    return Range{p * kPanel, last < w.out.channels ? last : w.out.channels};
   };
   const int begin = rows.begin / M * across;
   if (begin == end) return;
@@ -145,26 +196,15 @@ void convolve(const Window& w, const float* in, const float* panel, const Epilog
         const float* x = inputs + point * l.input_step;
         float* to = products + point * l.product_step;
         for (int p = group; p < stop; p += kPanelsAtOnce, to += l.products) {
+          const Range channels = channels_of(p, stop);
           const bool last = p + kPanelsAtOnce >= stop;
           const float* next = last ? weights_at(group, point + 1) : weights_at(p + kPanelsAtOnce, point);
-          for_parts(channels_of(p, stop), [&](auto part, int panel, bool is_last) __attribute__((always_inline)) {
-            using Part = decltype(part);
-            multiply<typename Part::Vector, Part::kCount>(
-                l, count, cin, x, weights_at(p + panel, point), is_last ? next : weights_at(p + panel + 1, point),
-                kLanes < kPanel ? size_t(kLanes) : panel_size, to + panel * l.part);
-          });
+          multiply_pass(l, count, cin, channels.end - channels.begin, x, weights_at(p, point), next, panel_size, to);
         }
       }
       const float* from = products;
-      for (int p = group; p < stop; p += kPanelsAtOnce, from += l.products) {
-        const int channels = channels_of(p, stop);
-        for_parts(channels, [&](auto part, int panel, bool) __attribute__((always_inline)) {
-          using Part = decltype(part);
-          const int channel = (p + panel) * kPanel;
-          const ChannelFinish<typename Part::Vector, Part::kCount> finish(epilogue, channel, channels - panel * kPanel);
-          transform_outputs<M, A>(w, first, count, from + panel * l.part, l.product_step, finish, out + channel, rows.end);
-        });
-      }
+      for (int p = group; p < stop; p += kPanelsAtOnce, from += l.products)
+        store_pass<M, A>(w, l, first, count, channels_of(p, stop), from, epilogue, out, rows.end);
     }
   }
 }
