@@ -82,24 +82,26 @@ inline __attribute__((always_inline)) void transform_tile(const Source& source, 
 // `count` tiles of N vectors of channels, [tile][N vectors] and `step` floats from point to point, stored from `out` on.
 template <int M, int A, typename V, int N>
 __attribute__((noinline)) void transform_outputs(const Window& w, int first, int count, const float* products,
-                                                 size_t step, const ChannelFinish<V, N>& finish, float* out,
+                                                 size_t step, const ChannelFinish<V, N>& to_finish, float* out,
                                                  int end_row) {
+  const ChannelFinish<V, N> finish = to_finish;  // a copy, which no store can change
   const int across = ceil_div(w.out.width, M);
-  const size_t channels = size_t(w.out.channels), row = size_t(w.out.width) * channels;
+  const size_t channels = size_t(w.out.channels), row = size_t(w.out.width) * channels, row_step = A * step;
+  Place place = place_of(first, across, M);
   for (int t = 0; t < count; ++t) {
-    const Place place = place_of(first + t, across, M);
     const int height = end_row - place.y < M ? end_row - place.y : M;
     const int width = w.out.width - place.x < M ? w.out.width - place.x : M;
     CAMFIT_UNROLL(2) for (int n = 0; n < N; ++n, products += V::kLanes) {
       V columns[M][A];
-      CAMFIT_UNROLL(6) for (int j = 0; j < A; ++j) {
+      const float* column = products;
+      CAMFIT_UNROLL(6) for (int j = 0; j < A; ++j, column = hidden(column + step)) {
         V m[A], y[M];
-        CAMFIT_UNROLL(6) for (int i = 0; i < A; ++i) m[i] = V::load(products + size_t(i * A + j) * step);
+        CAMFIT_UNROLL(6) for (int i = 0; i < A; ++i) m[i] = V::load(column + i * row_step);
         transform_output(m, y);
         CAMFIT_UNROLL(4) for (int i = 0; i < M; ++i) columns[i][j] = y[i];
       }
       float* to = out + size_t(place.y) * row + size_t(place.x) * channels;
-      CAMFIT_UNROLL(4) for (int i = 0; i < M; ++i, to += row) {
+      CAMFIT_UNROLL(4) for (int i = 0; i < M; ++i, to = hidden(to + row)) {
         if (i >= height) break;
         V y[M];
         transform_output(columns[i], y);
@@ -107,6 +109,8 @@ __attribute__((noinline)) void transform_outputs(const Window& w, int first, int
           if (j < width) finish.store(to + j * channels, n, y[j]);
       }
     }
+    place.x += M;
+    if (place.x >= w.out.width) place = {place.y + M, 0};
   }
 }
 
