@@ -73,7 +73,7 @@ __attribute__((noinline)) void transform_inputs(const Window& w, const Layout& l
     }
     const float* pixels[A][A];
     list_pixels(w, y, x, in, zeros, pixels);
-    transform_tile<A>(Listed<A>{pixels, 0}, channels, to, l.input_step);
+    transform_tile<A>(Listed<A>{pixels[0], 0}, channels, to, l.input_step);
   }
 }
 

@@ -24,14 +24,16 @@ struct Inside {
   const float* corner;
   ptrdiff_t row, column;
   Inside from(int c) const { return {hidden(corner + c), row, column}; }
-  const float* at(int i, int j) const { return corner + i * row + j * column; }
+  void next_column() { corner = hidden(corner + column); }
+  const float* at(int i) const { return corner + i * row; }
 };
 template <int A>
 struct Listed {
-  const float* const (*pixels)[A];
+  const float* const* pixels;
   int channel;
   Listed from(int c) const { return {hidden(pixels), channel + c}; }
-  const float* at(int i, int j) const { return pixels[i][j] + channel; }
+  void next_column() { ++pixels; }
+  const float* at(int i) const { return pixels[i * A] + channel; }
 };
 
 // The pixels of the tile whose first one is (y, x): `zeros` for those outside the image.
@@ -49,13 +51,12 @@ inline void list_pixels(const Window& w, int y, int x, const float* in, const fl
 
 // One vector of channels of a tile, where not kWhole those of `mask`.
 template <typename V, int A, bool kWhole, typename Source>
-inline __attribute__((always_inline)) void transform_vector(const Source& source, typename V::Mask mask, float* to,
+inline __attribute__((always_inline)) void transform_vector(Source source, typename V::Mask mask, float* to,
                                                             size_t step) {
   V rows[A][A];
-  CAMFIT_UNROLL(6) for (int j = 0; j < A; ++j) {
+  CAMFIT_UNROLL(6) for (int j = 0; j < A; ++j, source.next_column()) {
     V d[A], t[A];
-    CAMFIT_UNROLL(6) for (int i = 0; i < A; ++i)
-      d[i] = kWhole ? V::load(source.at(i, j)) : V::load(source.at(i, j), mask);
+    CAMFIT_UNROLL(6) for (int i = 0; i < A; ++i) d[i] = kWhole ? V::load(source.at(i)) : V::load(source.at(i), mask);
     transform_input(d, t);
     CAMFIT_UNROLL(6) for (int i = 0; i < A; ++i) rows[i][j] = t[i];
   }

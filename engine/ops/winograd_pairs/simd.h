@@ -80,7 +80,7 @@ __attribute__((noinline)) void transform_inputs(const Window& w, const Layout& l
       if (const float* const from = corner[t])
         transform_tile<A>(Inside{from + c, row, channels}, left, tiles, kStep);
       else
-        transform_tile<A>(Listed<A>{pixels[t], c}, left, tiles, kStep);
+        transform_tile<A>(Listed<A>{pixels[t][0], c}, left, tiles, kStep);
     }
     const float* from = transposed;
     for (size_t point = 0; point < l.points; ++point, from += kLanes * Vec::kLanes)
