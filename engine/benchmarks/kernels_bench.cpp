@@ -543,6 +543,7 @@ int main(int count, char** arguments) {
   depthwise("mobilenet", 3, 256, 1);
   conv2d("mobilenet", window(3, 256, 256, 1, 1, 0));
   depthwise("large", 112, 64, 1);
+  for (int c : {53, 64, 106, 128}) depthwise("mobilenet", 14, c, 1);
   conv2d("large", window(56, 128, 128, 1, 1, 0));
   conv2d("large", window(224, 3, 64, 7, 2, 3));
   conv2d("lenet5", window(28, 1, 20, 5, 1, 0));
