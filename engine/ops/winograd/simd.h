@@ -24,7 +24,7 @@ constexpr int64_t kCachedFloats = 256 << 10;  // of transformed weights
 constexpr size_t kBlockFloats = 96 << 10;     // of transformed inputs, where the weights are cached
 constexpr int kFewTiles = 9;                  // see winograd_tile
 constexpr int64_t kHugeFloats = 4 << 20;
-constexpr int kFewChannels = 8;
+constexpr int kFewChannels = 5;
 
 int64_t weight_floats(const Window& w, int points) {
   return int64_t(points) * points * w.in.channels * w.out.channels;
@@ -211,11 +211,11 @@ void convolve(const Window& w, const float* in, const float* panel, const Epilog
 
 }  // namespace
 
-// Measured (docs/engine.md): with fewer channels than a vector's lanes the transforms cost what the products save. Tiles
+// Measured (docs/engine.md): with fewer input channels the transforms cost what the products save. Tiles
 // of 4 need some of them to share each weight; with few, and transformed weights that no cache holds, those of 2 are
 // faster, whose weights take 16/36 of the space.
 int winograd_tile(const Window& w) {
-  if (!winograd_fits(w, 2) || w.in.channels < kFewChannels || w.out.channels < kFewChannels) return 0;
+  if (!winograd_fits(w, 2) || w.in.channels < kFewChannels) return 0;
   if (!winograd_fits(w, 4)) return 2;
   const int64_t tiles = int64_t(ceil_div(w.out.width, 4)) * ceil_div(w.out.height, 4);
   return tiles < 4 || (tiles < kFewTiles && weight_floats(w, 6) > kHugeFloats) ? 2 : 4;
