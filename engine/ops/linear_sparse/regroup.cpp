@@ -76,31 +76,37 @@ uint64_t count_chunks(const SparseMatrix& m, uint32_t* begin) {
   return chunks;
 }
 
-void fill_chunks(const SparseMatrix& m, const uint32_t* begin, uint16_t* column, uint8_t* code) {
+// A counting sort of each row's entries in a block: without a branch at each, which no processor could foresee.
+void fill_chunks(const SparseMatrix& m, const uint32_t* begin, uint32_t codes, uint16_t* column, uint8_t* code) {
   const int blocks = ceil_of(m.width, kChunkColumns);
   for (int row = 0; row < m.height; ++row) {
     size_t e = m.rows.row_begin[row];
     for (int block = 0; block < blocks; ++block) {
       const uint32_t* range = begin + size_t(block) * m.height + row;
-      for (size_t i = 4 * size_t(range[0]); i < 4 * size_t(range[1]); ++i) column[i] = kChunkColumns;
-      for (size_t i = range[0]; i < range[1]; ++i) code[i] = 0;
-      uint32_t place[256] = {}, next = range[0];  // of each code's next entry, 4n at its chunk's end; of the next chunk
-      for (; in_block(m, row, uint32_t(block + 1) * kChunkColumns, e); ++e) {
-        const uint16_t of = m.rows.code[e];
-        const bool full = place[of] % 4 == 0;
-        const uint32_t at = full ? 4 * next : place[of];
-        if (full) code[next++] = uint8_t(of);
-        column[at] = uint16_t(column_of(m.rows, e) - uint32_t(block) * kChunkColumns);
-        place[of] = at + 1;
+      const size_t first = e;
+      uint32_t count[256] = {}, place[256];
+      for (; in_block(m, row, uint32_t(block + 1) * kChunkColumns, e); ++e) ++count[m.rows.code[e]];
+      uint32_t chunk = range[0];
+      for (uint32_t of = 0; of < codes; ++of) {
+        place[of] = 4 * chunk;
+        const uint32_t end = chunk + (count[of] + 3) / 4;
+        for (uint32_t i = place[of] + count[of]; i < 4 * end; ++i) column[i] = kChunkColumns;
+        for (; chunk < end; ++chunk) code[chunk] = uint8_t(of);
       }
+      if (chunk < range[1]) {  // their number is to be even
+        for (uint32_t i = 4 * chunk; i < 4 * range[1]; ++i) column[i] = kChunkColumns;
+        code[chunk] = 0;
+      }
+      const uint32_t from = uint32_t(block) * kChunkColumns;
+      for (size_t i = first; i < e; ++i) column[place[m.rows.code[i]]++] = uint16_t(column_of(m.rows, i) - from);
     }
   }
 }
 
-uint64_t count_blocks(const SparseMatrix& m, uint32_t* begin) {
+uint64_t count_blocks(const SparseMatrix& m, uint32_t* begin, int step) {
   constexpr uint32_t kWords = 64, kAtOnce = 64 * kWords;  // columns that are looked at together
   uint64_t entries = 0;
-  for (int first = 0; first < m.height; first += kBlockRows) {
+  for (int first = 0; first < m.height; first += step * kBlockRows) {
     if (begin) begin[first / kBlockRows] = uint32_t(entries);
     const int lanes = m.height - first < kBlockRows ? m.height - first : kBlockRows;
     uint32_t at[kBlockRows];
