@@ -325,10 +325,11 @@ void linear_forms(int size) {
         const SparseRows plain = {begin.data(), narrow.data(), true, nullptr, values.data()};
         row("rows", double(column.size()), [&] { set->linear_sparse(plain, in.data(), {}, out.data(), {0, size}); });
         std::vector<uint32_t> of(size_t((size + kChunkColumns - 1) / kChunkColumns) * size_t(size) + 1);
-        const size_t chunks = size_t(count_chunks(m, of.data()));
+        std::vector<uint16_t> counts(of.size() * size_t(entries));
+        const size_t chunks = size_t(count_chunks(m, uint32_t(entries), of.data(), counts.data()));
         std::vector<uint16_t> places(4 * chunks);
         std::vector<uint8_t> chunk_code(chunks);
-        fill_chunks(m, of.data(), uint32_t(entries), places.data(), chunk_code.data());
+        fill_chunks(m, uint32_t(entries), of.data(), counts.data(), places.data(), chunk_code.data());
         const SparseChunks by_code = {size, size, of.data(), places.data(), chunk_code.data(), codebook.data()};
         row("chunks", 4 * double(chunks), [&] { set->linear_chunks(by_code, in.data(), {}, out.data(), {0, size}); });
         if (!set->linear_tiles) continue;

@@ -79,13 +79,14 @@ bool hold_tiles(const Holder& at, const SparseMatrix& m, uint64_t rest, uint32_t
   return true;
 }
 
-bool hold_chunks(const Holder& at, const SparseMatrix& m, uint32_t* begin, uint64_t chunks, uint32_t entries,
-                 HeldWeights* out) {
+bool hold_chunks(const Holder& at, const SparseMatrix& m, uint32_t* begin, uint16_t* counts, uint64_t chunks,
+                 uint32_t entries, HeldWeights* out) {
   uint16_t* column = at.allocator.take<uint16_t>(4 * chunks);
   uint8_t* code = at.allocator.take<uint8_t>(chunks);
   float* codebook = at.allocator.take<float>(entries);
   if (!column || !code || !codebook) return at.no_memory();
-  fill_chunks(m, begin, entries, column, code);
+  fill_chunks(m, entries, begin, counts, column, code);
+  at.allocator.give(counts);
   std::memcpy(codebook, m.rows.codebook, entries * sizeof *codebook);
   out->linear.chunks = SparseChunks{m.height, m.width, begin, column, code, codebook};
   out->held = Held::kLinearChunks;
@@ -151,11 +152,13 @@ bool hold_linear(const Holder& at, const SparseRows& rows, uint32_t entries, uin
   }
   double by_chunks = least;
   uint32_t* begin = nullptr;
+  uint16_t* counts = nullptr;
   if (codes && entries <= 256 && double(nonzeros) * kOfPlace < (by_blocks < least ? by_blocks : least)) {
     const uint64_t column_blocks = (uint64_t(m.width) + kChunkColumns - 1) / kChunkColumns;
     begin = at.allocator.take<uint32_t>(column_blocks * uint64_t(m.height) + 1);
-    if (!begin) return at.no_memory();
-    chunks = count_chunks(m, begin);
+    counts = at.allocator.take<uint16_t>(column_blocks * uint64_t(m.height) * entries);
+    if (!begin || !counts) return at.no_memory();
+    chunks = count_chunks(m, entries, begin, counts);
     by_chunks = 4 * double(chunks) * kOfPlace;
     if (by_chunks < least) least = by_chunks;
   }
@@ -167,8 +170,9 @@ bool hold_linear(const Holder& at, const SparseRows& rows, uint32_t entries, uin
   }
   if (may_block && by_blocks < least) least = by_blocks;
   *held = least < panels;
-  if (*held && begin && by_chunks == least) return hold_chunks(at, m, begin, chunks, entries, out);
+  if (*held && begin && by_chunks == least) return hold_chunks(at, m, begin, counts, chunks, entries, out);
   at.allocator.give(begin);
+  at.allocator.give(counts);
   if (!*held) return true;
   if (may_block && by_blocks == least) return hold_blocks(at, m, blocks, coded, entries, out);
   if (by_values == least) return hold_values(at, m, nonzeros, out);

@@ -303,10 +303,11 @@ void test_linear_forms(Pair k, uint32_t seed) {
 
   const size_t blocks = size_t((width + kChunkColumns - 1) / kChunkColumns);
   Buffer<uint32_t> chunk_begin(blocks * size_t(height) + 1, random);
-  const size_t chunks = size_t(count_chunks(m, chunk_begin.data()));
+  Buffer<uint16_t> counts(blocks * size_t(height) * size_t(entries), random);
+  const size_t chunks = size_t(count_chunks(m, uint32_t(entries), chunk_begin.data(), counts.data()));
   Buffer<uint16_t> column(4 * chunks, random);
   Buffer<uint8_t> chunk_code(chunks, random);
-  fill_chunks(m, chunk_begin.data(), uint32_t(entries), column.data(), chunk_code.data());
+  fill_chunks(m, uint32_t(entries), chunk_begin.data(), counts.data(), column.data(), chunk_code.data());
   const SparseChunks by_code = {height, width, chunk_begin.data(), column.data(), chunk_code.data(), codebook.data()};
   compare("linear_chunks", [&](const Kernels& set, float* to, Range rows) {
     set.linear_chunks(by_code, in.data(), e.epilogue, to, rows);

@@ -12,6 +12,20 @@ bool in_block(const SparseMatrix& m, int row, uint64_t block_end, size_t e) {
   return e < m.rows.row_begin[row + 1] && column_of(m.rows, e) < block_end;
 }
 
+// Where the entries of a row end whose columns are below `column`; `e`: one of the row's, or their end.
+size_t end_of_block(const SparseMatrix& m, int row, uint64_t column, size_t e) {
+  size_t end = m.rows.row_begin[row + 1];
+  while (e < end) {
+    const size_t middle = e + (end - e) / 2;
+    if (column_of(m.rows, middle) < column) {
+      e = middle + 1;
+    } else {
+      end = middle;
+    }
+  }
+  return end;
+}
+
 // Visits the entries of blocks: visit(block, column, entries of its rows or UINT32_MAX).
 template <class Visit>
 void visit_blocks(const SparseMatrix& m, const Visit& visit) {
@@ -52,15 +66,17 @@ void visit_places(const SparseMatrix& m, int row, const Visit& visit) {
 
 }  // namespace
 
-uint64_t count_chunks(const SparseMatrix& m, uint32_t* begin) {
+uint64_t count_chunks(const SparseMatrix& m, uint32_t codes, uint32_t* begin, uint16_t* counts) {
   const int blocks = ceil_of(m.width, kChunkColumns);
   uint64_t chunks = 0;
+  std::memset(counts, 0, size_t(m.height) * blocks * codes * sizeof *counts);
   for (int row = 0; row < m.height; ++row) {
     size_t e = m.rows.row_begin[row];
-    for (int block = 0; block < blocks; ++block) {
-      uint16_t count[256] = {};
+    for (int block = 0; block < blocks; ++block, counts += codes) {
+      const size_t end = end_of_block(m, row, uint32_t(block + 1) * kChunkColumns, e);
+      for (; e < end; ++e) ++counts[m.rows.code[e]];
       uint32_t of_row = 0;
-      for (; in_block(m, row, uint32_t(block + 1) * kChunkColumns, e); ++e) of_row += count[m.rows.code[e]]++ % 4 == 0;
+      for (uint32_t of = 0; of < codes; ++of) of_row += (counts[of] + 3u) / 4;
       of_row += of_row % 2;
       begin[size_t(block) * m.height + row] = of_row;
       chunks += of_row;
@@ -77,28 +93,28 @@ uint64_t count_chunks(const SparseMatrix& m, uint32_t* begin) {
 }
 
 // A counting sort of each row's entries in a block: without a branch at each, which no processor could foresee.
-void fill_chunks(const SparseMatrix& m, const uint32_t* begin, uint32_t codes, uint16_t* column, uint8_t* code) {
+void fill_chunks(const SparseMatrix& m, uint32_t codes, const uint32_t* begin, const uint16_t* counts, uint16_t* column,
+                 uint8_t* code) {
   const int blocks = ceil_of(m.width, kChunkColumns);
   for (int row = 0; row < m.height; ++row) {
     size_t e = m.rows.row_begin[row];
-    for (int block = 0; block < blocks; ++block) {
+    for (int block = 0; block < blocks; ++block, counts += codes) {
       const uint32_t* range = begin + size_t(block) * m.height + row;
-      const size_t first = e;
-      uint32_t count[256] = {}, place[256];
-      for (; in_block(m, row, uint32_t(block + 1) * kChunkColumns, e); ++e) ++count[m.rows.code[e]];
-      uint32_t chunk = range[0];
+      uint32_t place[256], chunk = range[0];
+      size_t end = e;
       for (uint32_t of = 0; of < codes; ++of) {
+        const uint32_t last = chunk + (counts[of] + 3u) / 4;
         place[of] = 4 * chunk;
-        const uint32_t end = chunk + (count[of] + 3) / 4;
-        for (uint32_t i = place[of] + count[of]; i < 4 * end; ++i) column[i] = kChunkColumns;
-        for (; chunk < end; ++chunk) code[chunk] = uint8_t(of);
+        for (uint32_t i = place[of] + counts[of]; i < 4 * last; ++i) column[i] = kChunkColumns;
+        for (; chunk < last; ++chunk) code[chunk] = uint8_t(of);
+        end += counts[of];
       }
       if (chunk < range[1]) {  // their number is to be even
         for (uint32_t i = 4 * chunk; i < 4 * range[1]; ++i) column[i] = kChunkColumns;
         code[chunk] = 0;
       }
       const uint32_t from = uint32_t(block) * kChunkColumns;
-      for (size_t i = first; i < e; ++i) column[place[m.rows.code[i]]++] = uint16_t(column_of(m.rows, i) - from);
+      for (; e < end; ++e) column[place[m.rows.code[e]]++] = uint16_t(column_of(m.rows, e) - from);
     }
   }
 }
