@@ -172,6 +172,12 @@ int main(int argc, char** argv) {
   for (const int c : {8, 64, 128}) layer("depthwise", window(c == 8 ? 48 : 56, c, c, 3, 1, c), false);
   layer("depthwise", window(14, 512, 512, 3, 1, 512), false);
   layer("depthwise", window(56, 128, 128, 3, 2, 128), false);
+  for (const int c : {11, 13, 16}) conv(28, c, c, 3, 1);  // what pruning leaves of channels, beside the next multiple of 16
+  for (const int c : {22, 27, 32}) conv(14, c, c, 3, 1);
+  for (const int c : {45, 54, 64}) conv(7, c, c, 3, 1);
+  for (const int c : {53, 106, 64, 128}) layer("conv", window(14, c, c, 1, 1, 1), false);
+  for (const int c : {13, 16, 53, 64, 106, 128}) layer("depthwise", window(14, c, c, 3, 1, c), false);
+  for (const int c : {53, 64}) layer("depthwise", window(28, c, c, 3, 2, c), false);
   for (const int n : {300, 800, 4096}) {
     Window w;
     w.in = {1, 1, n == 300 ? 784 : n};

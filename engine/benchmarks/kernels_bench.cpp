@@ -325,10 +325,11 @@ void linear_forms(int size) {
         const SparseRows plain = {begin.data(), narrow.data(), true, nullptr, values.data()};
         row("rows", double(column.size()), [&] { set->linear_sparse(plain, in.data(), {}, out.data(), {0, size}); });
         std::vector<uint32_t> of(size_t((size + kChunkColumns - 1) / kChunkColumns) * size_t(size) + 1);
-        const size_t chunks = size_t(count_chunks(m, of.data()));
+        std::vector<uint16_t> counts(of.size() * size_t(entries));
+        const size_t chunks = size_t(count_chunks(m, uint32_t(entries), of.data(), counts.data()));
         std::vector<uint16_t> places(4 * chunks);
         std::vector<uint8_t> chunk_code(chunks);
-        fill_chunks(m, of.data(), places.data(), chunk_code.data());
+        fill_chunks(m, uint32_t(entries), of.data(), counts.data(), places.data(), chunk_code.data());
         const SparseChunks by_code = {size, size, of.data(), places.data(), chunk_code.data(), codebook.data()};
         row("chunks", 4 * double(chunks), [&] { set->linear_chunks(by_code, in.data(), {}, out.data(), {0, size}); });
         if (!set->linear_tiles) continue;
@@ -543,6 +544,7 @@ int main(int count, char** arguments) {
   depthwise("mobilenet", 3, 256, 1);
   conv2d("mobilenet", window(3, 256, 256, 1, 1, 0));
   depthwise("large", 112, 64, 1);
+  for (int c : {53, 64, 106, 128}) depthwise("mobilenet", 14, c, 1);
   conv2d("large", window(56, 128, 128, 1, 1, 0));
   conv2d("large", window(224, 3, 64, 7, 2, 3));
   conv2d("lenet5", window(28, 1, 20, 5, 1, 0));
@@ -562,6 +564,9 @@ int main(int count, char** arguments) {
   for (int size : {4, 7, 8, 14, 16, 28, 32, 56})
     for (int c : {8, 16, 32, 64, 128, 256, 512})
       if (size * c <= 56 * 64 || size <= 14) winograd(size, c, c, 3);
+  for (int c = 2; c < 16; ++c) winograd(28, c, c, 3);  // what pruning leaves of ResNet-20's channels
+  for (int c : {20, 22, 24, 27}) winograd(14, c, c, 3);
+  for (int c : {31, 37, 45, 54}) winograd(7, c, c, 3);
   winograd(12, 20, 50, 5);
   winograd(16, 32, 32, 5);
   winograd(28, 16, 64, 3);

@@ -8,7 +8,6 @@ namespace {
 
 constexpr int kLanes = 8;
 
-inline __m256i lane_mask(int count) { return Vec8::mask(count); }
 using Clamp = ClampOf<Vec8>;
 
 }  // namespace

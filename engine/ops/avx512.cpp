@@ -19,7 +19,7 @@ constexpr Kernels table_with(Binary binary, const Int8Kernels* int8) {
       conv2d_sparse_cost, conv2d_sparse_scratch, conv2d_sparse,
       conv2d_columns_cost, conv2d_columns_scratch, conv2d_columns,
       winograd_pairs_tile, winograd_pairs_cost, winograd_pairs_scratch, winograd_pairs,
-      depthwise, linear, avx2::linear_sparse,
+      avx2::depthwise, linear, avx2::linear_sparse,
       linear_chunks, linear_blocks, linear_tiles, linear_hashed, hashed_row, pack_signs, binary, avx2::box_filter,
       max_pool, avg_pool, global_avg_pool, add,
       activation, affine, avx2::flatten, avx2::softmax, avx2::channel_shuffle, plain::depth_to_space, avx2::normalise_u8, avx2::normalise_f32,

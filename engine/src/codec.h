@@ -20,6 +20,7 @@ struct CodebookMatrix {
   uint32_t* column;     // [nonzeros], increasing within a row
   uint16_t* code;       // [nonzeros], each < entries
   void* scratch;        // [scratch_bytes], aligned to 8; may be null when that is 0
+  uint16_t* column16 = nullptr;  // takes the place of `column` where not null; of at most 65536 columns
 };
 
 // Both return nullptr, or a static message that says what is wrong. They never read outside [data, data + size), never

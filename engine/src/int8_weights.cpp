@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "linear_sparse/regroup.h"
 #include "weight_holder.h"
 
 namespace camfit {
@@ -51,11 +52,10 @@ bool read_integers(const Holder& at, HeldWeights* out, int8_t** integers) {
   MatrixSource& source = out->source;
   CodebookHead head;
   if (!read_head(at, weight.payload, weight.payload_size, &head)) return false;
-  uint32_t* columns = nullptr;
   if (head.bytes) {
     if (!read_bytes(at, weight.payload, weight.payload_size, head, &source)) return false;
     out->nonzeros = head.nonzeros;
-  } else if (!read_codebook(at, weight.payload, weight.payload_size, &source, &columns, &head.entries, &out->nonzeros)) {
+  } else if (!read_codebook(at, weight.payload, weight.payload_size, &source, &head.entries, &out->nonzeros)) {
     return false;
   }
   out->params = out->nonzeros;
@@ -70,7 +70,7 @@ bool read_integers(const Holder& at, HeldWeights* out, int8_t** integers) {
     std::memset(all, 0, weight.elements());
     for (uint32_t r = 0; r < weight.rows(); ++r) {
       int8_t* row = all + uint64_t(r) * weight.columns();
-      for (uint32_t e = rows.row_begin[r]; e < rows.row_begin[r + 1]; ++e) row[columns[e]] = level[rows.code[e]];
+      for (uint32_t e = rows.row_begin[r]; e < rows.row_begin[r + 1]; ++e) row[column_of(rows, e)] = level[rows.code[e]];
     }
   }
   at.allocator.give(level);

@@ -4,6 +4,7 @@
 #include "conv2d_columns/layout.h"
 #include "conv2d_sparse/layout.h"
 #include "weight_holder.h"
+#include "linear_sparse/regroup.h"
 #include "winograd/winograd.h"
 
 namespace camfit {
@@ -14,9 +15,8 @@ template <class Visit>
 void visit_entries(const MatrixSource& source, uint32_t row, const Visit& visit) {
   const SparseRows& rows = source.sparse;
   const float* values = source.form == Form::kSparse ? source.values : nullptr;
-  const uint32_t* column = static_cast<const uint32_t*>(rows.column);
   for (uint32_t e = rows.row_begin[row]; e < rows.row_begin[row + 1]; ++e) {
-    visit(column[e], values ? values[e] : rows.codebook[rows.code[e]]);
+    visit(column_of(rows, e), values ? values[e] : rows.codebook[rows.code[e]]);
   }
 }
 

@@ -18,6 +18,9 @@ constexpr double kOfRest = 0.50;
 constexpr double kOfCached = 0.044, kOfDistant = 0.050, kOfMemory = 0.13;  // a weight of panels, by where they lie
 
 constexpr uint64_t kNearBytes = 2 << 20, kFarBytes = 16 << 20;  // of panels: common sizes of caches
+constexpr uint64_t kManyEntries = 1 << 20;  // from which counting blocks takes milliseconds
+constexpr int kSampled = 16;                // one in so many blocks of rows
+constexpr double kNoChoice = 1.25;          // so much dearer by a sample than another form, blocks are no choice
 constexpr uint64_t kManyValues = 1 << 20;  // bytes of values in blocks, from which codes are faster
 
 double cost_of_panels(uint64_t elements) {
@@ -76,13 +79,14 @@ bool hold_tiles(const Holder& at, const SparseMatrix& m, uint64_t rest, uint32_t
   return true;
 }
 
-bool hold_chunks(const Holder& at, const SparseMatrix& m, uint32_t* begin, uint64_t chunks, uint32_t entries,
-                 HeldWeights* out) {
+bool hold_chunks(const Holder& at, const SparseMatrix& m, uint32_t* begin, uint16_t* counts, uint64_t chunks,
+                 uint32_t entries, HeldWeights* out) {
   uint16_t* column = at.allocator.take<uint16_t>(4 * chunks);
   uint8_t* code = at.allocator.take<uint8_t>(chunks);
   float* codebook = at.allocator.take<float>(entries);
   if (!column || !code || !codebook) return at.no_memory();
-  fill_chunks(m, begin, column, code);
+  fill_chunks(m, entries, begin, counts, column, code);
+  at.allocator.give(counts);
   std::memcpy(codebook, m.rows.codebook, entries * sizeof *codebook);
   out->linear.chunks = SparseChunks{m.height, m.width, begin, column, code, codebook};
   out->held = Held::kLinearChunks;
@@ -129,12 +133,17 @@ bool hold_linear(const Holder& at, const SparseRows& rows, uint32_t entries, uin
   }
   if (kOfBlock * double(nonzeros) / kBlockRows >= panels) return true;  // no form is faster
 
-  const uint64_t blocks = count_blocks(m, nullptr);
-  const bool fit = entries < kCodedEntries || (entries == kCodedEntries && blocks * kBlockRows == nonzeros);
-  const bool coded = codes && fit && blocks * kBlockRows * sizeof(float) > kManyValues;
-  const double by_blocks = cost_of_blocks(blocks, coded);
+  const int step = nonzeros >= kManyEntries ? kSampled : 1;
+  uint64_t blocks = uint64_t(step) * count_blocks(m, nullptr, step);
+  bool coded = false;
+  const auto cost_by_blocks = [&] {
+    const bool fit = entries < kCodedEntries || (entries == kCodedEntries && blocks * kBlockRows == nonzeros);
+    coded = codes && fit && blocks * kBlockRows * sizeof(float) > kManyValues;
+    return cost_of_blocks(blocks, coded);
+  };
+  double by_blocks = cost_by_blocks();
   const double by_values = double(nonzeros) * kOfValue;
-  double least = by_blocks < by_values ? by_blocks : by_values, by_tiles = least;
+  double least = by_values, by_tiles = by_values;
   uint64_t rest = 0, chunks = 0;
   if (at.kernels.linear_tiles && codes && entries < 32 && m.width <= 65536) {
     rest = count_rest(m);
@@ -143,19 +152,29 @@ bool hold_linear(const Holder& at, const SparseRows& rows, uint32_t entries, uin
   }
   double by_chunks = least;
   uint32_t* begin = nullptr;
-  if (codes && entries <= 256 && double(nonzeros) * kOfPlace < least) {
+  uint16_t* counts = nullptr;
+  if (codes && entries <= 256 && double(nonzeros) * kOfPlace < (by_blocks < least ? by_blocks : least)) {
     const uint64_t column_blocks = (uint64_t(m.width) + kChunkColumns - 1) / kChunkColumns;
     begin = at.allocator.take<uint32_t>(column_blocks * uint64_t(m.height) + 1);
-    if (!begin) return at.no_memory();
-    chunks = count_chunks(m, begin);
+    counts = at.allocator.take<uint16_t>(column_blocks * uint64_t(m.height) * entries);
+    if (!begin || !counts) return at.no_memory();
+    chunks = count_chunks(m, entries, begin, counts);
     by_chunks = 4 * double(chunks) * kOfPlace;
     if (by_chunks < least) least = by_chunks;
   }
+  bool may_block = true;
+  if (step > 1) {
+    may_block = by_blocks < kNoChoice * least;
+    if (may_block) blocks = count_blocks(m, nullptr);
+    by_blocks = cost_by_blocks();
+  }
+  if (may_block && by_blocks < least) least = by_blocks;
   *held = least < panels;
-  if (*held && begin && by_chunks == least) return hold_chunks(at, m, begin, chunks, entries, out);
+  if (*held && begin && by_chunks == least) return hold_chunks(at, m, begin, counts, chunks, entries, out);
   at.allocator.give(begin);
+  at.allocator.give(counts);
   if (!*held) return true;
-  if (by_blocks == least) return hold_blocks(at, m, blocks, coded, entries, out);
+  if (may_block && by_blocks == least) return hold_blocks(at, m, blocks, coded, entries, out);
   if (by_values == least) return hold_values(at, m, nonzeros, out);
   return hold_tiles(at, m, rest, entries, out);
 }

@@ -1,6 +1,6 @@
 // Forms codebook and sparse: decoded to sparse rows, which are kept or turned into panels.
 #include <cmath>
-#include <cstring>
+#include <type_traits>
 
 #include "cursor.h"
 #include "weight_holder.h"
@@ -35,31 +35,33 @@ bool read_bytes(const Holder& at, const uint8_t* payload, size_t size, const Cod
   return check_codebook(at, codebook, head.entries);
 }
 
-bool read_codebook(const Holder& at, const uint8_t* payload, size_t size, MatrixSource* source, uint32_t** columns32,
-                   uint32_t* entries, uint64_t* nonzeros) {
+bool read_codebook(const Holder& at, const uint8_t* payload, size_t size, MatrixSource* source, uint32_t* entries,
+                   uint64_t* nonzeros) {
   const Weight& weight = *at.layer.weight;
   CodebookHead head;
   if (!read_head(at, payload, size, &head)) return false;
   CodebookMatrix matrix;
   matrix.codebook = at.allocator.take<float>(head.entries);
   matrix.row_begin = at.allocator.take<uint32_t>(uint64_t(weight.rows()) + 1);
-  matrix.column = at.allocator.take<uint32_t>(head.nonzeros);
+  const bool narrow = weight.columns() <= 65536;
+  matrix.column = narrow ? nullptr : at.allocator.take<uint32_t>(head.nonzeros);
+  matrix.column16 = narrow ? at.allocator.take<uint16_t>(head.nonzeros) : nullptr;
   matrix.code = at.allocator.take<uint16_t>(head.nonzeros);
   matrix.scratch = at.allocator.take<uint8_t>(head.scratch_bytes);
-  if (!matrix.codebook || !matrix.row_begin || !matrix.column || !matrix.code || !matrix.scratch) return at.no_memory();
+  void* const column = narrow ? static_cast<void*>(matrix.column16) : matrix.column;
+  if (!matrix.codebook || !matrix.row_begin || !column || !matrix.code || !matrix.scratch) return at.no_memory();
   const char* problem = codebook_decode(payload, size, weight.rows(), weight.columns(), matrix);
   at.allocator.give(matrix.scratch);
   if (problem) return at.error.malformed("%s: %s", at.who, problem);
   if (!check_codebook(at, matrix.codebook, head.entries)) return false;
   // Columns in panel order, (kernel, channel), so that an expansion needs no division.
   const uint32_t kernel = uint32_t(source->kernel), channels = uint32_t(source->cin_group);
-  if (kernel > 1) {
-    for (uint32_t e = 0; e < head.nonzeros; ++e) {
-      matrix.column[e] = matrix.column[e] % kernel * channels + matrix.column[e] / kernel;
-    }
-  }
-  source->sparse = SparseRows{matrix.row_begin, matrix.column, false, matrix.code, matrix.codebook};
-  *columns32 = matrix.column;
+  const auto to_panel_order = [&](auto* of) {
+    using Column = std::remove_pointer_t<decltype(of)>;
+    for (uint32_t e = 0; e < head.nonzeros; ++e) of[e] = Column(of[e] % kernel * channels + of[e] / kernel);
+  };
+  if (kernel > 1) narrow ? to_panel_order(matrix.column16) : to_panel_order(matrix.column);
+  source->sparse = SparseRows{matrix.row_begin, column, narrow, matrix.code, matrix.codebook};
   *entries = head.entries;
   *nonzeros = head.nonzeros;
   return true;
@@ -71,22 +73,6 @@ void give_sparse(Allocator& allocator, const SparseRows& rows) {
   allocator.give(const_cast<uint16_t*>(rows.code));
   allocator.give(const_cast<float*>(rows.codebook));
 }
-
-namespace {
-
-// Halves the columns of rows that are to be kept.
-bool narrow_columns(const Holder& at, uint32_t* columns32, uint64_t nonzeros, MatrixSource* source) {
-  if (at.layer.weight->columns() > 65536) return true;
-  uint16_t* narrow = at.allocator.take<uint16_t>(nonzeros);
-  if (!narrow) return at.no_memory();
-  for (uint64_t e = 0; e < nonzeros; ++e) narrow[e] = uint16_t(columns32[e]);
-  source->sparse.column = narrow;
-  source->sparse.column16 = true;
-  at.allocator.give(columns32);
-  return true;
-}
-
-}  // namespace
 
 // From one byte for each weight, without rows in between. Mode memory keeps the bytes.
 static bool hold_bytes(const Holder& at, const CodebookHead& head, bool depthwise, HeldWeights* out) {
@@ -110,15 +96,14 @@ bool hold_codebook(const Holder& at, bool linear, bool depthwise, HeldWeights* o
   // A linear layer of few values may run faster from its codes than from panels: hold_linear finds that out.
   const bool few = linear && at.mode == CAMFIT_SPEED && head.entries <= kCodedEntries;
   if (head.bytes && !few) return hold_bytes(at, head, depthwise, out);
-  uint32_t* columns32 = nullptr;
   uint32_t entries = 0;
-  if (!read_codebook(at, weight.payload, weight.payload_size, &out->source, &columns32, &entries, &out->nonzeros)) {
+  if (!read_codebook(at, weight.payload, weight.payload_size, &out->source, &entries, &out->nonzeros)) {
     return false;
   }
   out->params = out->nonzeros;
   if (!depthwise && at.mode == CAMFIT_MEMORY) {
     out->held = linear ? Held::kCodebook : Held::kExpand;
-    return narrow_columns(at, columns32, out->nonzeros, &out->source);
+    return true;
   }
   bool held = false;
   if (linear && !hold_linear(at, out->source.sparse, entries, out->nonzeros, out, &held)) return false;
@@ -135,10 +120,9 @@ bool hold_sparse(const Holder& at, bool linear, bool depthwise, HeldWeights* out
   if (weight.payload_size < kHead || positions > weight.payload_size - kHead) {
     return at.error.malformed("%s: positions of %u bytes in a payload of %u", at.who, positions, weight.payload_size);
   }
-  uint32_t* columns32 = nullptr;
   uint32_t entries = 0;
   MatrixSource& source = out->source;
-  if (!read_codebook(at, weight.payload + kHead, positions, &source, &columns32, &entries, &out->nonzeros)) {
+  if (!read_codebook(at, weight.payload + kHead, positions, &source, &entries, &out->nonzeros)) {
     return false;
   }
   if (entries != 1 || source.sparse.codebook[0] != 1.0f) {
@@ -160,11 +144,11 @@ bool hold_sparse(const Holder& at, bool linear, bool depthwise, HeldWeights* out
     source.sparse.code = nullptr;
     source.sparse.codebook = nullptr;
     out->held = linear ? Held::kSparse : Held::kExpand;
-    return narrow_columns(at, columns32, out->nonzeros, &source);
+    return true;
   }
   bool held = false;
   const SparseRows& rows = source.sparse;
-  const SparseRows values = {rows.row_begin, rows.column, false, nullptr, source.values};
+  const SparseRows values = {rows.row_begin, rows.column, rows.column16, nullptr, source.values};
   if (linear && !hold_linear(at, values, 0, out->nonzeros, out, &held)) return false;
   if (!linear && !depthwise && !hold_sparse_conv(at, out, &held)) return false;
   if (!held && !(depthwise ? fill_depthwise(at, out) : fill_all_panels(at, out))) return false;

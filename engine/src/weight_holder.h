@@ -33,9 +33,9 @@ bool fill_depthwise(const Holder& at, HeldWeights* out);
 
 bool read_head(const Holder& at, const uint8_t* payload, size_t size, CodebookHead* head);
 
-// Decodes a codebook payload to `source->sparse`, with columns in panel order. `columns32` is what its `column` points to.
-bool read_codebook(const Holder& at, const uint8_t* payload, size_t size, MatrixSource* source, uint32_t** columns32,
-                   uint32_t* entries, uint64_t* nonzeros);
+// Decodes a codebook payload to `source->sparse`, with columns in panel order, of 16 bits where those suffice.
+bool read_codebook(const Holder& at, const uint8_t* payload, size_t size, MatrixSource* source, uint32_t* entries,
+                   uint64_t* nonzeros);
 // Decodes a codebook payload whose head says `bytes` to `source->bytes` and `source->sparse.codebook`.
 bool read_bytes(const Holder& at, const uint8_t* payload, size_t size, const CodebookHead& head, MatrixSource* source);
 

@@ -136,7 +136,7 @@ void pack_signs(const float* in, int pixels, int channels, uint64_t* words, floa
       for (int i = 0; i < 64 && c + i < channels; i += kLanes) {
         const int left = channels - c - i;
         const float* from = in + c + i;
-        const __m256 x = left >= kLanes ? _mm256_loadu_ps(from) : _mm256_maskload_ps(from, lane_mask(left));
+        const __m256 x = left >= kLanes ? Vec8::load(from) : Vec8::load(from, Vec8::mask(left));
         uint64_t bits = uint64_t(_mm256_movemask_ps(_mm256_cmp_ps(x, zero, _CMP_GE_OQ)));
         if (left < kLanes) bits &= (uint64_t(1) << left) - 1;
         word |= bits << i;

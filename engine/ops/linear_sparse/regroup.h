@@ -16,12 +16,14 @@ inline uint32_t column_of(const SparseRows& rows, size_t e) {
 }
 inline float value_of(const SparseRows& rows, size_t e) { return rows.codebook[rows.code ? rows.code[e] : e]; }
 
-// Codes below 256. `begin`: [blocks of kChunkColumns * height + 1]. Returns the number of chunks.
-uint64_t count_chunks(const SparseMatrix&, uint32_t* begin);
-void fill_chunks(const SparseMatrix&, const uint32_t* begin, uint16_t* column, uint8_t* code);
+// `codes`, at most 256: as many as there may be. `begin`: [blocks of kChunkColumns * height + 1]. `counts`: [height][blocks]
+// [codes], of the entries of each code. Returns the number of chunks.
+uint64_t count_chunks(const SparseMatrix&, uint32_t codes, uint32_t* begin, uint16_t* counts);
+void fill_chunks(const SparseMatrix&, uint32_t codes, const uint32_t* begin, const uint16_t* counts, uint16_t* column,
+                 uint8_t* code);
 
-// `begin`, where not null: [row blocks + 1]. Returns the number of entries.
-uint64_t count_blocks(const SparseMatrix&, uint32_t* begin);
+// `begin`, where not null: [row blocks + 1]. Returns the number of entries, without `begin` those of every step-th block.
+uint64_t count_blocks(const SparseMatrix&, uint32_t* begin, int step = 1);
 // Either values or codes, the latter with `shift` added to those of the matrix; rows that an entry skips have code 0.
 void fill_blocks(const SparseMatrix&, uint32_t* column, float* value, uint32_t* codes, uint32_t shift);
 

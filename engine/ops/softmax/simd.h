@@ -33,7 +33,7 @@ inline Vec8 bounded(Vec8 y, Vec8 x) {
   const __m256 tiny = _mm256_cmp_ps(x, _mm256_set1_ps(-87.3f), _CMP_LT_OQ);
   return _mm256_blendv_ps(_mm256_andnot_ps(tiny, y), x, _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
 }
-inline Vec8 only(Vec8 y, Vec8::Mask mask) { return _mm256_and_ps(y, _mm256_castsi256_ps(mask)); }
+inline Vec8 only(Vec8 y, Vec8::Mask mask) { return _mm256_and_ps(y, _mm256_castsi256_ps(mask.lanes)); }
 #endif
 
 // e^x for x <= 0: x = n ln 2 + r with |r| <= ln 2 / 2, the Taylor series of e^r to r^7 (relative error 5e-9 there),

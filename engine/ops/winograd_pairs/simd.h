@@ -70,11 +70,7 @@ __attribute__((noinline)) void transform_inputs(const Window& w, const Layout& l
     const float* from = in + y * row + ptrdiff_t(x) * channels;
     corner[t] = t < count && y >= 0 && x >= 0 && y + A <= w.in.height && x + A <= w.in.width ? from : nullptr;
     if (corner[t]) continue;
-    for (int i = 0; i < A; ++i)
-      for (int j = 0; j < A; ++j) {
-        const bool inside = t < count && y + i >= 0 && y + i < w.in.height && x + j >= 0 && x + j < w.in.width;
-        pixels[t][i][j] = inside ? from + i * row + ptrdiff_t(j) * channels : zeros;
-      }
+    list_pixels(w, t < count ? y : w.in.height, x, in, zeros, pixels[t]);
   }
   for (int c = 0; c < channels; c += Vec::kLanes) {
     const int left = channels - c < Vec::kLanes ? channels - c : Vec::kLanes;
@@ -82,9 +78,9 @@ __attribute__((noinline)) void transform_inputs(const Window& w, const Layout& l
     for (int t = 0; t < kLanes; ++t) {
       float* const tiles = transposed + t * Vec::kLanes;
       if (const float* const from = corner[t])
-        transform_tile<A>([=](int i, int j) { return from + i * row + ptrdiff_t(j) * channels + c; }, left, tiles, kStep);
+        transform_tile<A>(Inside{from + c, row, channels}, left, tiles, kStep);
       else
-        transform_tile<A>([&](int i, int j) { return pixels[t][i][j] + c; }, left, tiles, kStep);
+        transform_tile<A>(Listed<A>{pixels[t][0], c}, left, tiles, kStep);
     }
     const float* from = transposed;
     for (size_t point = 0; point < l.points; ++point, from += kLanes * Vec::kLanes)
@@ -152,8 +148,8 @@ __attribute__((noinline)) void store_tiles(const Window& w, const Layout& l, int
       transpose(r);
       CAMFIT_UNROLL(8) for (int t = 0; t < 8; ++t) r[t].store(to + size_t(t) * kPassChannels + half);
     }
-  transform_outputs<M, A, kVectors>(w, first, count, transposed, kLanes * kPassChannels,
-                                    ChannelFinish<Vec, kVectors>(epilogue, channel, left), out + channel, end_row);
+  transform_outputs<M, A>(w, first, count, transposed, kLanes * kPassChannels,
+                          ChannelFinish<Vec, kVectors>(epilogue, channel, left), out + channel, end_row);
 }
 
 template <int M, int A>

@@ -29,8 +29,23 @@ struct FastSpace {
   uint8_t *codes, *gaps;
 };
 
-// Gaps and codes to rows.
-const char* merge(const Payload& payload, uint64_t gap_count, const FastSpace& from, const CodebookMatrix& out) {
+// All codes of a matrix in which nothing is pruned.
+template <class Column>
+void number_columns(const Payload& payload, const uint8_t* codes, const CodebookMatrix& out, Column* to) {
+  for (uint32_t row = 0, e = 0; row < payload.rows; ++row) {
+    out.row_begin[row] = e;
+    for (uint32_t column = 0; column < payload.columns; ++column, ++e) {
+      to[e] = static_cast<Column>(column);
+      out.code[e] = codes[e];
+    }
+  }
+  out.row_begin[payload.rows] = payload.nonzeros;
+}
+
+// Gaps and codes to rows, `to` being their columns.
+template <class Column>
+const char* merge(const Payload& payload, uint64_t gap_count, const FastSpace& from, const CodebookMatrix& out,
+                  Column* to) {
   const uint32_t columns = payload.columns;
   uint32_t row = 0, done = 0;
   uint64_t column = 0;
@@ -46,7 +61,7 @@ const char* merge(const Payload& payload, uint64_t gap_count, const FastSpace& f
       if (row == payload.rows) return "codebook payload: position outside the matrix";
     }
     if (done == payload.nonzeros) return "codebook payload: more non-zeros than announced";
-    out.column[done] = static_cast<uint32_t>(column++);
+    to[done] = static_cast<Column>(column++);
     out.code[done] = from.codes[done];
     ++done;
   }
@@ -87,16 +102,12 @@ const char* fast_decode(const Payload& payload, const CodebookMatrix& out) {
     return wrong;
   }
   if (body.left()) return "codebook payload: bytes left over";
-  if (gaps || !payload.dense) return merge(payload, gaps ? gap_count : 0, space, out);
-  for (uint32_t row = 0, e = 0; row < payload.rows; ++row) {
-    out.row_begin[row] = e;
-    for (uint32_t column = 0; column < payload.columns; ++column, ++e) {
-      out.column[e] = column;
-      out.code[e] = space.codes[e];
-    }
-  }
-  out.row_begin[payload.rows] = payload.nonzeros;
-  return nullptr;
+  const auto place = [&](auto* columns) {
+    if (gaps || !payload.dense) return merge(payload, gaps ? gap_count : 0, space, out, columns);
+    number_columns(payload, space.codes, out, columns);
+    return static_cast<const char*>(nullptr);
+  };
+  return out.column16 ? place(out.column16) : place(out.column);
 }
 
 const char* fast_decode_bytes(const Payload& payload, uint8_t* codes) {

@@ -65,7 +65,12 @@ class RowFiller {
   }
   void put(uint64_t position, uint16_t code) {
     while (position >= row_end_) next_row();
-    out_.column[count_] = static_cast<uint32_t>(position + columns_ - row_end_);
+    const uint32_t column = static_cast<uint32_t>(position + columns_ - row_end_);
+    if (out_.column16) {
+      out_.column16[count_] = static_cast<uint16_t>(column);
+    } else {
+      out_.column[count_] = column;
+    }
     out_.code[count_++] = code;
   }
   void finish() {
