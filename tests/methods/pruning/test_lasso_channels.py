@@ -9,7 +9,8 @@ from camfit.graph import Graph
 from camfit.method import Calibration
 from camfit.methods.pruning.l1_filters import L1Filters
 from camfit.methods.pruning.lasso_channels import LassoChannels, entries, path, refitted, select
-from camfit.methods.pruning.reconstruction import Reader, output_error, readers
+from camfit.methods.pruning.reader_samples import Reader, readers
+from camfit.methods.pruning.reconstruction import output_error
 from camfit.network import INPUT, Add, Network, Node
 from camfit.surgery import apply
 from camfit.trace import trace
@@ -59,11 +60,11 @@ def test_new_weights_make_up_for_a_channel_that_the_others_span() -> None:
     target = torch.einsum("sct,oct->so", inputs, weight)
     kept_channels = torch.tensor([0, 1])
     reader = Reader("b", inputs, weight, target, True)
-    new = refitted(reader, kept_channels, 1e-9)
+    new = refitted(reader, kept_channels, 1e-9).weight
     expected = torch.stack([weight[:, 0] + weight[:, 2], weight[:, 1] - 2 * weight[:, 2]], 1)
     torch.testing.assert_close(new, expected, rtol=1e-6, atol=1e-6)
     bound = Reader("b", inputs, weight, target, False)
-    assert torch.equal(refitted(bound, kept_channels, 1e-9), weight[:, :2])
+    assert torch.equal(refitted(bound, kept_channels, 1e-9).weight, weight[:, :2])
 
 
 def test_the_error_falls_by_fitting_and_is_below_that_of_random_channels() -> None:
@@ -74,12 +75,12 @@ def test_the_error_falls_by_fitting_and_is_below_that_of_random_channels() -> No
     found = readers(network, network, group, data, 10, {})
     keep = torch.tensor(select(found, len(group) // 2))
     before = output_error(found, {r.layer: r.weight[:, keep] for r in found}, keep)
-    after = output_error(found, {r.layer: refitted(r, keep, 1e-3) for r in found}, keep)
+    after = output_error(found, {r.layer: refitted(r, keep, 1e-3).weight for r in found}, keep)
     assert after < 0.5 * before
     generator = torch.Generator().manual_seed(1)
     for _ in range(20):
         other = torch.randperm(len(group), generator=generator)[: len(keep)].sort().values
-        assert after < output_error(found, {r.layer: refitted(r, other, 1e-3) for r in found}, other)
+        assert after < output_error(found, {r.layer: refitted(r, other, 1e-3).weight for r in found}, other)
 
 
 def relative_error(network: Network, cut: Network, data: Calibration) -> float:

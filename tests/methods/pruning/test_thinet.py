@@ -7,7 +7,8 @@ from torch import nn
 from camfit.errors import RecipeError
 from camfit.graph import Graph
 from camfit.method import Calibration
-from camfit.methods.pruning.reconstruction import output_error, readers
+from camfit.methods.pruning.reader_samples import readers
+from camfit.methods.pruning.reconstruction import output_error
 from camfit.methods.pruning.thinet import ThiNet, removals, sampled_with_target, scales
 from camfit.network import Slice
 from camfit.surgery import apply
