@@ -31,6 +31,7 @@ from camfit.arguments import (
     SeedOption,
     StdOption,
     ThreadsOption,
+    UnlabelledOption,
     WeightsOption,
 )
 from camfit.bench.command import app as bench_app
@@ -126,6 +127,7 @@ def apply(
     mean: MeanOption = None,
     std: StdOption = None,
     image_size: ImageSizeOption = None,
+    unlabelled: UnlabelledOption = None,
     epochs: EpochsOption = None,
     learning_rate: RateOption = None,
     settings: Annotated[
@@ -146,7 +148,7 @@ def apply(
     Example: camfit apply l1-filters zoo:lenet5 --data mnist-5k --set macs=0.5 --tune 2
     """
     chosen = _recipe(recipe, settings or (), tune)
-    dataset = _dataset(data, seed, mean, std, image_size)
+    dataset = _dataset(data, seed, mean, std, image_size, unlabelled)
     training = _training(model, dataset, epochs, learning_rate)
     with _resumable():
         result = camfit.apply(
@@ -378,9 +380,13 @@ def _recipe(text: str, settings: Sequence[str], tune: int) -> camfit.Recipe:
     return camfit.Recipe.of(text, parse_settings(settings), camfit.Train(tune) if tune else None)
 
 
-def _dataset(data: str, seed: int, mean: str | None, std: str | None, image_size: str | None) -> Dataset:
+def _dataset(
+    data: str, seed: int, mean: str | None, std: str | None, image_size: str | None, outputs: int | None = None
+) -> Dataset:
     size = None if image_size is None else _size(image_size)
-    return datasets.load(data, seed=seed, mean=_numbers(mean, "--mean"), std=_numbers(std, "--std"), size=size)
+    return datasets.load(
+        data, seed=seed, mean=_numbers(mean, "--mean"), std=_numbers(std, "--std"), size=size, outputs=outputs
+    )
 
 
 def _numbers(text: str | None, option: str) -> float | list[float] | None:

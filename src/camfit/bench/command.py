@@ -140,6 +140,9 @@ def photographs_pruned_command(
         int, typer.Option("--crops", help="Of each half of the photographs, to plan and repair with", min=64)
     ] = 480,
     seed: Annotated[int, typer.Option("--seed", help="Of the crops and of repair", metavar="N")] = 0,
+    out: Annotated[
+        Path, typer.Option("--out", help="Where finished rows are kept; those are used", metavar="RUNS")
+    ] = Path("runs/photographs-pruned"),
     write: WriteOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -147,7 +150,7 @@ def photographs_pruned_command(
 
     About half an hour; needs the same packages as `camfit bench photographs`.
     """
-    report = photographs_pruned.measure(crops, seed, _command(), terminal.progress)
+    report = photographs_pruned.measure(crops, seed, out, _command(), terminal.progress)
     page = photographs_pruned.page(report)
     if write is not None:
         write.mkdir(parents=True, exist_ok=True)

@@ -8,12 +8,17 @@ repair is distillation from the network itself (KD3) on the same crops.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import msgspec
 import numpy as np
+import torch
+from torch import Tensor
 
 from camfit.bench import photographs
+from camfit.bench.claims.pieces import kept_piece
 from camfit.bench.interleave import interleave, ratios
 from camfit.bench.machine import Machine, this_machine
 from camfit.bench.page import percent, table
@@ -25,7 +30,6 @@ from camfit.loss import Teacher
 from camfit.method import Calibration, Planner
 from camfit.methods.distillation.soft_targets import SoftTargets
 from camfit.methods.precision.folding import foldable, folded, replacements
-from camfit.methods.pruning.geometric_median import GeometricMedian
 from camfit.methods.pruning.l1_filters import L1Filters
 from camfit.methods.pruning.lasso_channels import LassoChannels
 from camfit.methods.pruning.taylor import Taylor
@@ -33,23 +37,46 @@ from camfit.methods.pruning.thinet import ThiNet
 from camfit.network import Network
 from camfit.pack import pack
 from camfit.plan import Plan
+from camfit.storage import write_json
 from camfit.surgery import apply
 from camfit.tasks import classification
 from camfit.train import Train, train
 from camfit.zoo import pretrained
 
 REMOVED = 0.3
-_LOOKED_AT = 64  # crops that methods look at; repair sees all
-# Rate and length were chosen by the outputs' error on further crops of the calibration side's photographs.
-_REPAIR = Train(3, learning_rate=0.005, batch_size=32, weight_decay=0.0, clip=1.0)
+_CROPS = 384  # that methods look at, at most
+_LOCATIONS = 15  # of each crop, in one layer
+_REPAIR = Train(2, learning_rate=0.005, batch_size=32, weight_decay=0.0, clip=1.0)
 _SELF = SoftTargets(temperature=2.0, alpha=1.0)
 
-_METHODS: tuple[tuple[str, Callable[[], Planner]], ...] = (
-    ("L1 filters (PR6)", lambda: L1Filters(macs=REMOVED)),
-    ("geometric median (PR11)", lambda: GeometricMedian(macs=REMOVED)),
-    ("Taylor (PR5), own classes", lambda: Taylor(macs=REMOVED, images=_LOOKED_AT)),
-    ("ThiNet (PR7)", lambda: ThiNet(macs=REMOVED)),
-    ("LASSO channels (PR8)", lambda: LassoChannels(macs=REMOVED)),
+# What is no block's own: the stem, the streams that blocks add into, and the last feature maps.
+_SHARED = (
+    "features.0.0",
+    "features.1.conv.1",
+    *(f"features.{n}.conv.2" for n in (2, 4, 7, 11, 14, 17)),
+    "features.18.0",
+)
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """One way to lose the multiply-accumulates.
+
+    Attributes:
+        planners: applied one after the other.
+    """
+
+    name: str
+    planners: tuple[Planner, ...]
+    repair: Train = _REPAIR
+
+
+SCHEMES = (
+    Scheme("L1 filters (PR6), every group alike", (L1Filters(macs=REMOVED),)),
+    Scheme("L1 filters (PR6)", (L1Filters(macs=REMOVED, skip=_SHARED),)),
+    Scheme("Taylor (PR5), own classes", (Taylor(macs=REMOVED, images=_CROPS, skip=_SHARED),)),
+    Scheme("ThiNet (PR7)", (ThiNet(macs=REMOVED, images=_CROPS, locations=_LOCATIONS, skip=_SHARED),)),
+    Scheme("LASSO channels (PR8)", (LassoChannels(macs=REMOVED, images=_CROPS, locations=_LOCATIONS, skip=_SHARED),)),
 )
 
 
@@ -57,6 +84,7 @@ class Row(msgspec.Struct, frozen=True):
     """Attributes:
     agree, crops_agree: middle crops, and all five crops of each photograph, that are named as by the whole network.
     repaired: after distillation from the whole network.
+    by_fold: (middle crops named alike, middle crops) of each half.
     decibels: signal to noise of the logits.
     macs: left, as a share; time: milliseconds over the whole network's, one thread, by turns.
     """
@@ -65,6 +93,7 @@ class Row(msgspec.Struct, frozen=True):
     repaired: bool
     agree: int
     photographs: int
+    by_fold: list[tuple[int, int]]
     crops_agree: int
     crops: int
     decibels: float
@@ -82,43 +111,80 @@ class Report(msgspec.Struct, frozen=True):
     rows: list[Row]
 
 
-def measure(crops: int, seed: int, command: str, progress: Callable[[str], None] = lambda line: None) -> Report:
-    """Every method before and after repair.
+def measure(
+    crops: int, seed: int, runs: Path, command: str, progress: Callable[[str], None] = lambda line: None
+) -> Report:
+    """Every scheme before and after repair.
 
     Args:
         crops: of each half of the photographs, to calibrate and repair with.
+        runs: where the rows of finished schemes are kept; those of the same settings are used.
 
     Raises:
-        CamfitError: a package is missing; says which.
+        CamfitError: a package is missing, or a kept file is damaged; says which.
     """
+    setting: Setting | None = None
+    rows: list[Row] = []
+    for number, scheme in enumerate(SCHEMES, 1):
+        path = runs / f"{number}.json"
+        key = f"{scheme}, {crops} crops, seed {seed}"
+        kept = kept_piece(path, key)
+        if kept is None:
+            setting = setting or prepare(crops, seed)
+            progress(f"{number} of {len(SCHEMES)}: {scheme.name}")
+            kept = {"rows": msgspec.to_builtins(measure_scheme(scheme, setting, seed, progress))}
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, {"figures": kept, "key": key})
+        rows += msgspec.convert(kept["rows"], list[Row])
+    return Report(command, seed, crops, this_machine(), rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What all schemes share: the whole network, its engine, the halves of the photographs, and what they are named."""
+
+    whole: Network
+    pixels: Normalisation
+    engine: Engine
+    halves: tuple[photographs.Fold, photographs.Fold]
+    expected: list[tuple[np.ndarray, np.ndarray]]
+
+
+def prepare(crops: int, seed: int) -> Setting:
+    """Reads network and photographs."""
     whole = without_norms(photographs.network())
     halves = photographs.folds(photographs.paths(), crops, seed)
     pixels = Normalisation.from_mean_std(pretrained.IMAGENET_MEAN, pretrained.IMAGENET_STD, 255)
     engine = Engine(pack(whole, pixels).data)
     expected = [(engine.run(half.centres), engine.run(half.corners)) for half in halves]
-    rows: list[Row] = []
-    for name, method in _METHODS:
-        found: dict[bool, list[tuple[np.ndarray, np.ndarray]]] = {False: [], True: []}
-        sizes, times = [], []
-        for half, other in (halves, halves[::-1]):
-            inputs = to_tensor(other.random, pixels)
-            samples = Samples(inputs, predict(whole, inputs, 32).argmax(1))
-            pruned = _pruned(method(), whole, samples, seed)
-            sizes.append(sum(macs(pruned).values()) / sum(macs(whole).values()))
-            for repaired in (False, True):
-                if repaired:
-                    repair(pruned, whole, samples, seed, progress)
-                small = Engine(pack(pruned, pixels).data)
-                found[repaired].append((small.run(half.centres), small.run(half.corners)))
-            times.append(_time(small, engine, half.centres[0]))
-        for repaired, logits in found.items():
-            told = photographs.row(name, {}, expected, logits)
-            figures = {key: told[key] for key in ("agree", "photographs", "crops_agree", "crops", "decibels")}
-            rows.append(
-                Row(name, repaired, **figures, macs=float(np.mean(sizes)), time=float(np.mean(times)))
-            )  # fmt: skip
-            progress(f"{name}, repaired: {repaired}: {rows[-1].agree} of {rows[-1].photographs}")
-    return Report(command, seed, crops, this_machine(), rows)
+    return Setting(whole, pixels, engine, halves, expected)
+
+
+def measure_scheme(scheme: Scheme, setting: Setting, seed: int, progress: Callable[[str], None]) -> list[Row]:
+    """The scheme's row without repair, and the one with it."""
+    whole, pixels, engine = setting.whole, setting.pixels, setting.engine
+    found: dict[bool, list[tuple[np.ndarray, np.ndarray]]] = {False: [], True: []}
+    sizes, times = [], []
+    for half, other in (setting.halves, setting.halves[::-1]):
+        inputs = to_tensor(other.random, pixels)
+        samples = Samples(inputs, predict(whole, inputs, 8).argmax(1))
+        pruned = whole
+        for planner in scheme.planners:
+            pruned = apply(pruned, planner.plan(pruned, by_photograph(whole, inputs, len(other.centres), seed))).eval()
+        sizes.append(sum(macs(pruned).values()) / sum(macs(whole).values()))
+        for repaired in (False, True):
+            if repaired:
+                repair(pruned, whole, samples, scheme.repair, seed, progress)
+            small = Engine(pack(pruned, pixels).data)
+            found[repaired].append((small.run(half.centres), small.run(half.corners)))
+        times.append(_time(small, engine, half.centres[0]))
+    rows = []
+    for repaired, logits in found.items():
+        told = photographs.row(scheme.name, {}, setting.expected, logits)
+        figures = {key: told[key] for key in ("agree", "photographs", "by_fold", "crops_agree", "crops", "decibels")}
+        rows.append(Row(scheme.name, repaired, **figures, macs=float(np.mean(sizes)), time=float(np.mean(times))))
+        progress(f"{scheme.name}, repaired: {repaired}: {rows[-1].agree} of {rows[-1].photographs}")
+    return rows
 
 
 def without_norms(network: Network) -> Network:
@@ -128,18 +194,27 @@ def without_norms(network: Network) -> Network:
     return apply(network, Plan("fold", replacements(network, layers, norms))).eval()
 
 
-def repair(pruned: Network, whole: Network, samples: Samples, seed: int, progress: Callable[[str], None]) -> None:
+def by_photograph(whole: Network, inputs: Tensor, photographs: int, seed: int) -> Calibration:
+    """Crops for planning, those of one photograph behind the other: the last images are of photographs of their own.
+
+    Labels are the classes that the network itself names.
+
+    Args:
+        inputs: crops of the photographs in turn.
+    """
+    inputs = inputs[(torch.arange(len(inputs)) % photographs).argsort(stable=True)]
+    return Calibration(inputs, predict(whole, inputs, 8).argmax(1), seed)
+
+
+def repair(
+    pruned: Network, whole: Network, samples: Samples, training: Train, seed: int, progress: Callable[[str], None]
+) -> None:
     """Trains the pruned network in place towards the whole one's outputs; labels have no weight."""
     term = _SELF.term(Teacher(whole))
     train(
-        pruned, samples, Samples(samples.inputs[:32], samples.targets[:32]), classification(), _REPAIR, terms=(term,),
+        pruned, samples, Samples(samples.inputs[:32], samples.targets[:32]), classification(), training, terms=(term,),
         seed=seed, progress=progress, label="repair",
     )  # fmt: skip
-
-
-def _pruned(method: Planner, whole: Network, samples: Samples, seed: int) -> Network:
-    looked_at = Calibration(samples.inputs, samples.targets, seed).first(_LOOKED_AT)
-    return apply(whole, method.plan(whole, looked_at)).eval()
 
 
 def _time(small: Engine, whole: Engine, image: np.ndarray) -> float:

@@ -67,6 +67,48 @@ def test_new_weights_make_up_for_a_channel_that_the_others_span() -> None:
     assert torch.equal(refitted(bound, kept_channels, 1e-9).weight, weight[:, :2])
 
 
+def test_a_bias_takes_the_mean_that_goes() -> None:
+    """A channel that is always 5 adds 10 to the one output: the bias takes it, and the other weight stays."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.stack([torch.randn(30, generator=generator).double(), torch.full((30,), 5.0).double()], 1)[
+        :, :, None
+    ]
+    weight = torch.tensor([[[3.0], [2.0]]]).double()
+    target = torch.einsum("sct,oct->so", inputs, weight)
+    rebuilt = refitted(Reader("b", inputs, weight, target, True, biased=True), torch.tensor([0]), 1e-12)
+    assert rebuilt.weight.flatten().tolist() == pytest.approx([3.0])
+    assert rebuilt.bias is not None
+    assert rebuilt.bias.tolist() == pytest.approx([10.0])
+    assert refitted(Reader("b", inputs, weight, target, True), torch.tensor([0]), 1e-12).bias is None
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_moments_are_those_of_the_samples(biased: bool) -> None:
+    """The path's Gram matrix is that of what channels add, output by output."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(20, 3, 2, generator=generator).double() + 1
+    weight = torch.randn(4, 3, 2, generator=generator).double()
+    target = torch.randn(20, 4, generator=generator).double()
+    reader = Reader("b", inputs, weight, target, True, biased)
+    around = inputs - inputs.mean(0) if biased else inputs
+    parts = torch.einsum("sct,oct->cso", around, weight).flatten(1)
+    torch.testing.assert_close(reader.added_gram(), parts @ parts.T)
+    torch.testing.assert_close(reader.moments[0].flatten(2).flatten(0, 1), around.flatten(1).T @ around.flatten(1))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_3x3_layers_samples_are_those_of_its_window(stride: int) -> None:
+    torch.manual_seed(0)
+    from methods.chain import chain
+
+    layers = {"a": nn.Conv2d(2, 5, 1), "b": nn.Conv2d(5, 4, 3, stride=stride, padding=(1, 2), dilation=(2, 1))}
+    network = chain((2, 9, 7), **layers)
+    (group,) = Graph.of(network).groups
+    (reader,) = readers(network, network, group, images(3, 2, 9, 7), 4, {})
+    given = torch.einsum("sct,oct->so", reader.inputs, reader.weight)
+    torch.testing.assert_close(given, reader.target, rtol=1e-4, atol=1e-5)
+
+
 def test_the_error_falls_by_fitting_and_is_below_that_of_random_channels() -> None:
     torch.manual_seed(3)
     network = trace(digits_cnn.build((1, 8, 8), 10), (1, 8, 8))

@@ -47,14 +47,13 @@ class _Fitted:
     """A reader whose other weights make up for what goes."""
 
     def __init__(self, reader: Reader, ridge: float) -> None:
-        reader = reader.centred()
-        inputs = reader.inputs.flatten(1)
-        _, self._channels, self._taps = reader.inputs.shape
-        gram = inputs.T @ inputs
+        inputs, _ = reader.moments
+        self._channels, self._taps = inputs.shape[:2]
+        gram = inputs.flatten(2).flatten(0, 1).clone()
         gram.diagonal().add_(ridge * gram.diagonal().mean().clamp_min(1e-30))
         self._inverse = torch.linalg.inv(gram)
         self._weight = reader.weight.flatten(1).clone()
-        self._power = float(reader.target.square().sum()) or 1.0
+        self._power = reader.power or 1.0
 
     def prices(self) -> Tensor:
         """Error that each channel adds if it goes next [channels]."""
@@ -81,10 +80,9 @@ class _Fixed:
     """A reader whose weights stay."""
 
     def __init__(self, reader: Reader, ridge: float) -> None:
-        parts = reader.parts().flatten(1)
-        self._gram = parts @ parts.T
+        self._gram = reader.added_gram()
         self._with_removed = torch.zeros(len(self._gram), dtype=self._gram.dtype)
-        self._power = float(reader.target.square().sum()) or 1.0
+        self._power = reader.power or 1.0
 
     def prices(self) -> Tensor:
         """As :meth:`_Fitted.prices`."""

@@ -87,20 +87,15 @@ def added_errors(found: list[Reader], ridge: float) -> Tensor:
     order, added = eliminated(found, ridge)
     errors = torch.empty_like(added)
     # A little more for each: channels whose errors are equal keep their order.
-    errors[order] = added.cummax(0).values * (1 + 1e-9 * torch.arange(1, len(added) + 1))
+    errors[order] = added.cummax(0).values * (1 + 1e-9 * torch.arange(len(added), dtype=torch.float64))
     return errors
 
 
 def path(found: list[Reader]) -> tuple[Tensor, Tensor]:
     """(the λ of each point of the path, falling; β [channels, points])."""
     channels = found[0].inputs.shape[1]
-    gram = torch.zeros(channels, channels, dtype=torch.float64)
-    wanted = torch.zeros(channels, dtype=torch.float64)
-    for reader in found:
-        for output in range(len(reader.weight)):
-            parts = torch.einsum("sct,ct->sc", reader.inputs, reader.weight[output])
-            gram += parts.T @ parts
-            wanted += parts.T @ reader.target[:, output]
+    gram = torch.stack([reader.added_gram() for reader in found]).sum(0)
+    wanted = torch.stack([torch.einsum("cto,oct->c", reader.moments[1], reader.weight) for reader in found]).sum(0)
     # Channels of very different power: the path stays well-conditioned in units of the mean.
     unit = float(gram.diagonal().mean().clamp_min(1e-30))
     with warnings.catch_warnings():
@@ -138,13 +133,11 @@ def refitted(reader: Reader, kept: Tensor, ridge: float) -> Rebuilt:
     old = reader.weight[:, kept]
     if not reader.free:
         return Rebuilt(old)
-    around = reader.centred()
-    inputs = around.inputs[:, kept].flatten(1)
-    gram = inputs.T @ inputs
+    inputs, products = reader.moments
+    gram = inputs[kept][:, :, kept].flatten(2).flatten(0, 1)
     pull = ridge * gram.diagonal().mean().clamp_min(1e-30)
     gram.diagonal().add_(pull)
-    wanted = inputs.T @ around.target + pull * old.flatten(1).T
-    fitted: Tensor = torch.linalg.solve(gram, wanted).T
+    fitted = torch.linalg.solve(gram, products[kept].flatten(0, 1) + pull * old.flatten(1).T).T
     if not reader.biased:
         return Rebuilt(fitted.reshape(old.shape))
     missing = reader.target.mean(0) - fitted @ reader.inputs[:, kept].flatten(1).mean(0)

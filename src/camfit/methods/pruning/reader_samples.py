@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -39,16 +40,33 @@ class Reader:
     free: bool
     biased: bool = False
 
-    def parts(self) -> Tensor:
-        """What each channel adds to each output [channels, samples, outputs]."""
-        return torch.einsum("sct,oct->cso", self.inputs, self.weight)
+    @cached_property
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """(XᵀX [channels, taps, channels, taps], XᵀY [channels, taps, outputs]) of the inputs and the target.
 
-    def centred(self) -> Reader:
-        """Around the samples' means where the layer has a bias to make up for them; otherwise as it is."""
-        if not (self.free and self.biased):
-            return self
-        inputs, target = self.inputs - self.inputs.mean(0), self.target - self.target.mean(0)
-        return Reader(self.layer, inputs, self.weight, target, self.free, self.biased)
+        Around their means where the layer has a bias, which makes up for those: the moments of a fit with intercept.
+        """
+        inputs, target = self.inputs, self.target
+        if self.free and self.biased:
+            inputs, target = inputs - inputs.mean(0), target - target.mean(0)
+        _, channels, taps = inputs.shape
+        flat = inputs.flatten(1)
+        return (flat.T @ flat).reshape(channels, taps, channels, taps), (flat.T @ target).reshape(channels, taps, -1)
+
+    @cached_property
+    def power(self) -> float:
+        """Σ y² of the target, around its mean where the layer has a bias."""
+        around = self.target.mean(0) if self.free and self.biased else 0.0
+        return float((self.target - around).square().sum())
+
+    def added_gram(self) -> Tensor:
+        """Σ over samples and outputs of what two channels add there, multiplied [channels, channels]."""
+        inputs, _ = self.moments
+        gram = torch.zeros(inputs.shape[0], inputs.shape[0], dtype=inputs.dtype)
+        for first in range(inputs.shape[1]):
+            for second in range(inputs.shape[1]):
+                gram += (self.weight[:, :, first].T @ self.weight[:, :, second]) * inputs[:, first, :, second]
+        return gram
 
 
 @torch.no_grad()

@@ -26,8 +26,9 @@ from camfit.network import Network
 from camfit.plan import KeepChannels, Plan, SetValues
 from camfit.surgery import apply
 
-# Shares of a group that its sensitivity curve is measured at, and the images that say the loss.
-_RATIOS, _CURVE_IMAGES = (0.15, 0.3, 0.45, 0.6, 0.75), 64
+# Shares of a group that its sensitivity curve is measured at, and which of the images say the loss: one in so many, at
+# most so many. Nothing is fitted to these: a fit to few images is far better on them than on others.
+_RATIOS, _JUDGING, _MOST_JUDGING = (0.2, 0.4, 0.6), 4, 64
 
 Select = Callable[[list[Reader], int], tuple[int, ...]]
 """(readers, how many to keep) -> the channels to keep, ascending."""
@@ -70,15 +71,17 @@ def plan_reconstructing(
     graph = Graph.of(network)
     groups = cuttable(options, network, graph)
     whole = network.clone().eval()
-    walk = ValuesWalk(whole, calibration.inputs)
+    judging = _Judging(whole, calibration) if needs_curves(options) and len(calibration.inputs) >= _JUDGING else None
+    fitting = calibration.first(len(calibration.inputs) - (0 if judging is None else len(judging.inputs)))
+    walk = ValuesWalk(whole, fitting.inputs)
     scores: Scores = {}
     curves: dict[str, Curve] = {}
     for group in groups:
         walk.go_to(whole, _front(whole, group))
         seen = readers_ahead((whole, walk), (whole, walk), group, calibration.seed, locations, {})
         scores[group.name] = score(seen) if seen else torch.zeros(len(group))  # what nobody reads is worth nothing
-        if needs_curves(options):
-            curves[group.name] = _curve(options, whole, walk, group, scores[group.name], seen, rebuild, calibration)
+        if judging is not None:
+            curves[group.name] = _curve(options, whole, group, scores[group.name], seen, rebuild, judging)
     counts = kept_counts(options, network, graph, groups, calibration, scores, comparable, curves)
     work = whole.clone()
     walks = ValuesWalk(whole, calibration.inputs), ValuesWalk(work, calibration.inputs)
@@ -129,25 +132,39 @@ def _cut(
     return cut, tuple(fitted)
 
 
+class _Judging:
+    """Images that say what a cut costs, the last ones of the calibration, and the whole network's values there."""
+
+    def __init__(self, whole: Network, calibration: Calibration) -> None:
+        count = min(_MOST_JUDGING, len(calibration.inputs) // _JUDGING)
+        self.inputs, self._targets = calibration.inputs[-count:], calibration.targets[-count:]
+        self._loss, self._whole = calibration.loss, whole
+        self._walk = ValuesWalk(whole, self.inputs)
+
+    def loss(self, network: Network, front: int) -> float:
+        """Mean loss of a network that differs from the whole one behind the node number ``front`` alone."""
+        self._walk.go_to(self._whole, front)
+        return float(self._loss(self._walk.outputs(network), self._targets))
+
+
 def _curve(
     options: ChannelBudget,
     whole: Network,
-    walk: ValuesWalk,
     group: ChannelGroup,
     scores: Tensor,
     seen: list[Reader],
     rebuild: Rebuild,
-    calibration: Calibration,
+    judging: _Judging,
 ) -> Curve:
-    """(fraction removed, mean loss on calibration images) of the group cut alone, its readers rebuilt.
+    """(fraction removed, mean loss on the judging images) of the group cut alone, its readers rebuilt.
 
     The last point removes all channels but one.
     """
-    targets, size = calibration.targets[:_CURVE_IMAGES], len(group)
-    curve = [(0.0, float(calibration.loss(walk.outputs(whole, _CURVE_IMAGES), targets)))]
+    size, front = len(group), _front(whole, group)
+    curve = [(0.0, judging.loss(whole, front))]
     for count in sorted({*(math.floor(ratio * size + 1e-9) for ratio in _RATIOS), size - 1} - {0}):
         cut, _ = _cut(options.NAME, whole, group, highest(scores, size - count), seen, rebuild)
-        curve.append((count / size, float(calibration.loss(walk.outputs(cut, _CURVE_IMAGES), targets))))
+        curve.append((count / size, judging.loss(cut, front)))
     return curve
 
 

@@ -31,9 +31,9 @@ class ValuesWalk:
         largest = max(math.prod(shape) for shape in network.shapes().values())
         self._batch = max(1, min(len(inputs), _NUMBERS // largest))
 
-    def batches(self, images: int | None = None) -> list[slice]:
-        """Parts of the first ``images`` images, all by default, of which the values of all nodes may be held."""
-        count = len(self._inputs) if images is None else min(images, len(self._inputs))
+    def batches(self) -> list[slice]:
+        """Parts of the images of which the values of all nodes may be held."""
+        count = len(self._inputs)
         return [slice(start, min(start + self._batch, count)) for start in range(0, count, self._batch)]
 
     @torch.no_grad()
@@ -61,7 +61,7 @@ class ValuesWalk:
         return found
 
     @torch.no_grad()
-    def outputs(self, network: Network, images: int | None = None) -> Tensor:
-        """What the network gives for the first images, all by default, from the walk's place on."""
+    def outputs(self, network: Network) -> Tensor:
+        """What the network gives, computed from the walk's place on."""
         last = network.nodes[-1].name
-        return torch.cat([self.values(network, len(network.nodes), part)[last] for part in self.batches(images)])
+        return torch.cat([self.values(network, len(network.nodes), part)[last] for part in self.batches()])
