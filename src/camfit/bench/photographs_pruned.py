@@ -167,7 +167,7 @@ def measure_scheme(scheme: Scheme, setting: Setting, seed: int, progress: Callab
     sizes, times = [], []
     for half, other in (setting.halves, setting.halves[::-1]):
         inputs = to_tensor(other.random, pixels)
-        samples = Samples(inputs, predict(whole, inputs, 8).argmax(1))
+        samples = Samples(inputs, predict(whole, inputs).argmax(1))
         pruned = whole
         for planner in scheme.planners:
             pruned = apply(pruned, planner.plan(pruned, by_photograph(whole, inputs, len(other.centres), seed))).eval()
@@ -203,7 +203,7 @@ def by_photograph(whole: Network, inputs: Tensor, photographs: int, seed: int) -
         inputs: crops of the photographs in turn.
     """
     inputs = inputs[(torch.arange(len(inputs)) % photographs).argsort(stable=True)]
-    return Calibration(inputs, predict(whole, inputs, 8).argmax(1), seed)
+    return Calibration(inputs, predict(whole, inputs).argmax(1), seed)
 
 
 def repair(
