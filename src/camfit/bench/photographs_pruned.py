@@ -49,7 +49,7 @@ REMOVED = 0.3
 _CROPS = 384  # that methods look at, at most
 _LOCATIONS = 15  # of each crop, in one layer
 _REPAIR = Train(2, learning_rate=0.005, batch_size=32, weight_decay=0.0, clip=1.0)
-_LONGER = Train(4, learning_rate=0.005, batch_size=16, weight_decay=0.0, clip=1.0, augment="flip")
+_LONGER = Train(3, learning_rate=0.005, batch_size=16, weight_decay=0.0, clip=1.0)
 _SELF = SoftTargets(temperature=2.0, alpha=1.0)
 
 # What is no block's own: the stem, the streams that blocks add into, and the last feature maps.
