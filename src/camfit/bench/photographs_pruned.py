@@ -88,7 +88,7 @@ SCHEMES = (
         soft=True,
     ),
     Scheme("L1 filters (PR6)", L1Filters(macs=REMOVED, skip=_SHARED)),
-    Scheme("Taylor (PR5), own classes", Taylor(macs=REMOVED, images=_CROPS, skip=_SHARED)),
+    Scheme("Taylor (PR5), own classes", Taylor(macs=REMOVED, images=128, skip=_SHARED)),
     Scheme("ThiNet (PR7)", ThiNet(macs=REMOVED, images=_CROPS, locations=_LOCATIONS, skip=_SHARED)),
     Scheme("LASSO channels (PR8)", LassoChannels(macs=REMOVED, images=_CROPS, locations=_LOCATIONS, skip=_SHARED)),
 )  # fmt: skip
