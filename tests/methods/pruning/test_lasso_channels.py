@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
+from camfit.cost import macs
 from camfit.errors import RecipeError
 from camfit.graph import Graph
 from camfit.method import Calibration
@@ -13,9 +16,10 @@ from camfit.methods.pruning.reader_samples import Reader, readers
 from camfit.methods.pruning.reconstruction import output_error
 from camfit.network import INPUT, Add, Network, Node
 from camfit.surgery import apply
+from camfit.tasks.classification import cross_entropy
 from camfit.trace import trace
 from camfit.zoo import digits_cnn, resnet20
-from methods.chain import conv
+from methods.chain import chain, conv
 
 
 def images(count: int, *shape: int) -> Calibration:
@@ -99,8 +103,6 @@ def test_moments_are_those_of_the_samples(biased: bool) -> None:
 @pytest.mark.parametrize("stride", [1, 2])
 def test_a_3x3_layers_samples_are_those_of_its_window(stride: int) -> None:
     torch.manual_seed(0)
-    from methods.chain import chain
-
     layers = {"a": nn.Conv2d(2, 5, 1), "b": nn.Conv2d(5, 4, 3, stride=stride, padding=(1, 2), dilation=(2, 1))}
     network = chain((2, 9, 7), **layers)
     (group,) = Graph.of(network).groups
@@ -171,6 +173,27 @@ def test_a_branch_in_front_of_a_sum_makes_up_for_what_the_other_side_lost() -> N
     (reader,) = readers(whole, hurt, group, data, 1, {})
     # q = 1 + 0.5·2 = 2 and b gave 12; a gave (1, 2) and gives (0.5, 1): it lost 0.5 and 1, a half of which b makes up.
     assert reader.target.tolist() == [[12.25, 12.5]]
+
+
+def test_groups_losses_are_judged_on_images_that_nothing_is_fitted_to() -> None:
+    """The last quarter; and the limit holds."""
+    torch.manual_seed(0)
+    network = trace(digits_cnn.build((1, 8, 8), 10), (1, 8, 8))
+    judged: list[torch.Tensor] = []
+
+    def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        judged.append(targets)
+        return cross_entropy(outputs, targets)
+
+    data = replace(images(32, 1, 8, 8), targets=torch.arange(32) % 10, loss=loss)
+    plan = LassoChannels(macs=0.4, allocation="least-loss", selection="backward").plan(network, data)
+    assert judged
+    assert all(torch.equal(targets, data.targets[-8:]) for targets in judged)
+    left = sum(macs(apply(network, plan)).values()) / sum(macs(network).values())
+    assert 0.5 < left <= 0.6
+    for curve in plan.curves.values():
+        assert curve[0][0] == 0
+        assert len(curve) >= 4
 
 
 def test_options_out_of_range_are_refused() -> None:
