@@ -78,6 +78,10 @@ class Scheme:
 
 SCHEMES = (
     Scheme("L1 filters (PR6), every group alike", L1Filters(macs=REMOVED)),
+    Scheme("L1 filters (PR6)", L1Filters(macs=REMOVED, skip=_SHARED)),
+    Scheme("Taylor (PR5), own classes", Taylor(macs=REMOVED, images=128, skip=_SHARED)),
+    Scheme("ThiNet (PR7)", ThiNet(macs=REMOVED, images=_CROPS, locations=_LOCATIONS, skip=_SHARED)),
+    Scheme("LASSO channels (PR8)", LassoChannels(macs=REMOVED, images=_CROPS, locations=_LOCATIONS, skip=_SHARED)),
     Scheme(
         "LASSO channels (PR8), backward, least loss",
         LassoChannels(
@@ -87,10 +91,6 @@ SCHEMES = (
         _LONGER,
         soft=True,
     ),
-    Scheme("L1 filters (PR6)", L1Filters(macs=REMOVED, skip=_SHARED)),
-    Scheme("Taylor (PR5), own classes", Taylor(macs=REMOVED, images=128, skip=_SHARED)),
-    Scheme("ThiNet (PR7)", ThiNet(macs=REMOVED, images=_CROPS, locations=_LOCATIONS, skip=_SHARED)),
-    Scheme("LASSO channels (PR8)", LassoChannels(macs=REMOVED, images=_CROPS, locations=_LOCATIONS, skip=_SHARED)),
 )  # fmt: skip
 
 
