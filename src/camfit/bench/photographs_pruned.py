@@ -22,6 +22,7 @@ from torch.nn import functional
 from camfit.bench import photographs
 from camfit.bench.claims.pieces import kept_piece
 from camfit.bench.interleave import interleave, ratios
+from camfit.bench.large_blocks import keep_large_blocks
 from camfit.bench.machine import Machine, this_machine
 from camfit.bench.page import percent, table
 from camfit.cost import macs
@@ -137,6 +138,7 @@ def measure(
     Raises:
         CamfitError: a package is missing, or a kept file is damaged; says which.
     """
+    keep_large_blocks()
     setting: Setting | None = None
     rows: list[Row] = []
     for number, scheme in enumerate(SCHEMES, 1):
