@@ -110,8 +110,9 @@ def test_finished_schemes_are_read_back_and_a_kill_loses_one(tmp_path: Path, mon
     assert measured == ["a", "b", "a", "b"]  # of other settings
 
 
-def test_page_names_the_best_row_and_plain_l1() -> None:
-    rows = [a_row("L1 filters (PR6)", False, 7), a_row("L1 filters (PR6)", True, 28), a_row("ThiNet (PR7)", True, 42)]
+def test_page_names_the_chosen_row_not_the_best_and_plain_l1() -> None:
+    rows = [a_row("L1 filters (PR6)", False, 7), a_row("ThiNet (PR7)", False, 42), a_row("ThiNet (PR7)", True, 28)]
     text = page(Report("camfit bench photographs-pruned", 0, 480, this_machine(), rows))
-    assert "The best, ThiNet (PR7), repaired, keeps 75.0 %; L1 filters (PR6) without repair keeps 12.5 %." in text
-    assert "| ThiNet (PR7) | yes | 75.0 % (42 of 56) | 21 of 28, 21 of 28 | 75.0 % of 280 |" in text
+    assert "ThiNet (PR7), repaired. It keeps 50.0 % of top-1 (50.0 % of the crops), without repair 75.0 %" in text
+    assert "L1 filters (PR6), without repair keeps 12.5 %." in text
+    assert "| ThiNet (PR7) | no | 75.0 % (42 of 56) | 21 of 28, 21 of 28 | 75.0 % of 280 |" in text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 
-# Of glibc's malloc.h: from which size on blocks are mapped one by one, and from which free rest on memory is given back.
+# Of glibc's malloc.h: the size from which blocks are mapped one by one, and that of free memory which is given back.
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
 _NEVER = 1 << 30
 
