@@ -285,8 +285,9 @@ def page(report: Report) -> str:
             ),
         ),
         "",
-        f"Chosen on the calibration side: {chosen.name}, repaired. It keeps {percent(chosen.agree / chosen.photographs)} "
-        f"of top-1 ({percent(chosen.crops_agree / chosen.crops)} of the crops), without repair "
+        f"Chosen on the calibration side: {chosen.name}, repaired. "
+        f"It keeps {percent(chosen.agree / chosen.photographs)} of top-1 "
+        f"({percent(chosen.crops_agree / chosen.crops)} of the crops), without repair "
         f"{percent(alone.agree / alone.photographs)} ({percent(alone.crops_agree / alone.crops)}).",
         f"{plain.name}, without repair keeps {percent(plain.agree / plain.photographs)}.",
         "",
