@@ -13,6 +13,7 @@ from camfit.budget import (
     global_rank,
     greedy,
     highest,
+    least_loss,
     parse_drop,
     parse_latency,
     parse_size,
@@ -159,3 +160,47 @@ def test_rounding_and_choice() -> None:
     assert [rounded(n, 10, 4) for n in (1, 4, 5, 9, 10)] == [4, 4, 8, 10, 10]
     assert highest(torch.tensor([1.0, 3.0, 2.0, 3.0]), 2) == (1, 3)
     assert highest(torch.tensor([2.0, 2.0, 2.0]), 2) == (0, 1)
+
+
+def linear_cost(prices: Mapping[str, float]) -> Cost:
+    sizes = {"a": 4, "b": 4}
+    return lambda kept: sum(price * kept.get(name, sizes[name]) for name, price in prices.items())
+
+
+def test_least_loss_drops_by_loss_for_cost_saved() -> None:
+    """Losses added: a 1, 3, 5 for 10 each, b 1, 1, 8 for 4 each: per cost .1, .3, .5 and .25, .25, 2."""
+    curves = {
+        "a": [(0.0, 0.0), (0.25, 1.0), (0.5, 4.0), (0.75, 9.0)],
+        "b": [(0.0, 0.5), (0.25, 1.5), (0.5, 2.5), (0.75, 10.5)],
+    }
+    cost, sizes = linear_cost({"a": 10.0, "b": 4.0}), {"a": 4, "b": 4}
+    orders = [
+        least_loss(curves, sizes, cost, limit) for limit in (56, 46, 42, 38, 28, 18)
+    ]  # drops nothing, a, b, b, a, a
+    assert orders == [
+        {"a": 4, "b": 4}, {"a": 3, "b": 4}, {"a": 3, "b": 3}, {"a": 3, "b": 2}, {"a": 2, "b": 2}, {"a": 1, "b": 2},
+    ]  # fmt: skip
+    with pytest.raises(BudgetError):
+        least_loss(curves, sizes, cost, 13.9)
+
+
+def test_least_loss_sees_past_a_hump() -> None:
+    """The first two of b cost much and the third nothing: together less for each than a's."""
+    curves = {"a": [(0.0, 0.0), (0.25, 3.0), (0.75, 9.0)], "b": [(0.0, 0.0), (0.25, 4.0), (0.5, 6.0), (0.75, 6.0)]}
+    found = least_loss(curves, {"a": 4, "b": 4}, linear_cost({"a": 1.0, "b": 1.0}), 5)
+    assert found == {"a": 4, "b": 1}
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.3, 0.95))
+@settings(max_examples=30, deadline=None)
+def test_least_loss_of_convex_curves_is_the_least_of_all_choices(seed: int, share: float) -> None:
+    """Up to the channel that the limit makes one lose in whole."""
+    generator = torch.Generator().manual_seed(seed)
+    added = {name: torch.rand(3, generator=generator).sort().values for name in ("a", "b")}
+    losses = {name: [0.0, *of.cumsum(0).tolist()] for name, of in added.items()}
+    curves = {name: [(count / 4, loss) for count, loss in enumerate(of)] for name, of in losses.items()}
+    cost, sizes = linear_cost({"a": 1.0, "b": 1.0}), {"a": 4, "b": 4}
+    limit = max(2.0, share * 8)
+    kept = least_loss(curves, sizes, cost, limit)
+    best = min(losses["a"][4 - a] + losses["b"][4 - b] for a in range(1, 5) for b in range(1, 5) if a + b <= limit)
+    assert losses["a"][4 - kept["a"]] + losses["b"][4 - kept["b"]] == pytest.approx(best)

@@ -370,3 +370,24 @@ def test_a_finished_run_is_read_back_at_once(
 def test_a_seed_out_of_range(seed: int, data: Dataset, trained: nn.Module, tmp_path: Path) -> None:
     with pytest.raises(CamfitError, match=rf"seed {seed}: expected 0 to"):
         camfit.apply(Recipe("nothing"), trained, data, out=tmp_path, seed=seed)
+
+
+def test_unlabelled_images_get_the_models_own_answers(trained: nn.Module, data: Dataset, tmp_path: Path) -> None:
+    """Whatever the labels were, the original agrees with itself, and accuracy is agreement with it."""
+    nothing = [Split(split.images, np.zeros_like(split.labels)) for split in (data.train, data.val, data.test)]
+    unlabelled = Dataset("mine", *nothing, data.classes, data.normalisation, labelled=False)
+    recipe = Recipe("slim", (Rewrite("l1-filters", {"ratio": 0.8}),))
+    result = camfit.apply(recipe, trained, unlabelled, out=tmp_path)
+    assert result.before.accuracy == 1.0
+    before, after = (
+        Engine(tmp_path / name).run(data.test.images).argmax(1) for name in ("original.camfit", "model.camfit")
+    )
+    assert result.after.accuracy == np.mean(before == after) < 1.0
+
+
+def test_an_untrained_model_cannot_name_images(data: Dataset, tmp_path: Path) -> None:
+    unlabelled = replace(data, labelled=False)
+    with pytest.raises(
+        RunError, match="zoo:digits_cnn is untrained and .* has no labels; expected --weights or labels"
+    ):
+        camfit.apply(Recipe("none", ()), "zoo:digits_cnn", unlabelled, out=tmp_path)

@@ -173,6 +173,16 @@ def test_batch_norm_over_vectors_trains_whatever_the_number_of_images() -> None:
     train(network, ones(129), ones(1), STEEP, Train(1, batch_size=128))
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_norms_keep_their_statistics_where_asked(kept: bool) -> None:
+    network = every_form()
+    norm = network.layer("norm")
+    before = norm.running_mean.clone(), norm.weight.detach().clone()  # type: ignore[operator, union-attr]
+    train(network, data(), data(), classification(), Train(1, batch_size=10, keep_norms=kept))
+    assert torch.equal(norm.running_mean, before[0]) is kept  # type: ignore[arg-type]
+    assert not torch.equal(norm.weight, before[1])  # type: ignore[arg-type]
+
+
 def test_augmented_images_are_shifted_by_up_to_two_pixels_with_their_border_repeated() -> None:
     image = torch.arange(20.0).reshape(1, 1, 4, 5)
     wide = F.pad(image, (2, 2, 2, 2), mode="replicate")

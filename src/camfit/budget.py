@@ -228,6 +228,37 @@ def equal_loss(
     return _between(within(steps[low]), most, sizes, cost, limit, multiple)
 
 
+def least_loss(
+    curves: Mapping[str, Curve], sizes: Mapping[str, int], cost: Cost, limit: float, multiple: int = 1
+) -> dict[str, int]:
+    """Drops from every unit so much that the losses of all curves come to the least sum that meets the limit.
+
+    Losses of units add up, and a unit's elements save what its last one saves of the whole: then elements go in order
+    of loss added for cost saved along each curve's lower convex hull, which is the optimum but for less than a hull's
+    segment. Arguments, result and errors are those of :func:`equal_loss`; what a curve leaves out goes last.
+    """
+    present = cost(sizes)
+    prices: dict[str, Tensor] = {}
+    for name, size in sizes.items():
+        saved = max(present - cost({**sizes, name: size - 1}), 1e-30)
+        added = np.diff(_below(_losses(curves[name], size)))
+        beyond = np.full(size - len(added), np.finfo(np.float64).max)
+        prices[name] = torch.from_numpy(np.concatenate([added / saved, beyond]))
+    return global_rank(prices, cost, limit, multiple)
+
+
+def _below(losses: list[float]) -> np.ndarray:
+    """The lower convex hull of losses that do not fall, at each of their places."""
+    hull: list[int] = []
+    for place, loss in enumerate(losses):
+        while len(hull) > 1 and (loss - losses[hull[-1]]) * (hull[-1] - hull[-2]) <= (
+            losses[hull[-1]] - losses[hull[-2]]
+        ) * (place - hull[-1]):
+            hull.pop()
+        hull.append(place)
+    return np.interp(range(len(losses)), hull, [losses[place] for place in hull])
+
+
 def _between(
     least: dict[str, int],
     most: dict[str, int],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,9 @@ from torch import Tensor
 from camfit.data import Dataset, Split, to_tensor
 from camfit.network import Network
 from camfit.tasks import Task
+
+# Numbers that the largest value of one batch may have: 500 images of 224 x 224 would take gigabytes.
+_NUMBERS = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,10 @@ class Samples:
 
 @torch.no_grad()
 def predict(network: Network, inputs: Tensor, batch: int = 500) -> Tensor:
-    """Outputs of the network in evaluation mode."""
+    """Outputs of the network in evaluation mode, so many images at a time, fewer where their values are large."""
     was_training = network.training
+    largest = max(math.prod(shape) for shape in network.shapes().values())
+    batch = max(1, min(batch, _NUMBERS // largest))
     network.eval()
     outputs = torch.cat([network(part) for part in inputs.split(batch)])
     network.train(was_training)

@@ -6,6 +6,7 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from camfit.cost import macs
 from camfit.data import Dataset
 from camfit.engine import Engine
 from camfit.errors import RunError
-from camfit.evaluate import evaluate
+from camfit.evaluate import evaluate, predict
 from camfit.execute import Workshop, execute
 from camfit.ladder import Climb, Ladder
 from camfit.measure import LayerMeasurement, Measurement, accuracy, measure, measure_layers
@@ -93,7 +94,8 @@ def fit(
 
     Args:
         model: ``zoo:NAME``, ``file.py:factory``, ``file.pt2``, a module or an exported program.
-        data: name or path for :func:`camfit.data.load`, or a data set.
+        data: name or path for :func:`camfit.data.load`, or a data set. Unlabelled images get the classes that the model
+            itself names, so that accuracy is how often its answer stays.
         budget: at least one limit.
         out: run directory. The same call goes on where an interrupted one stopped.
         weights: state dict for a zoo or factory model. A model without weights is trained first.
@@ -196,6 +198,10 @@ def _work(
     dataset = data if isinstance(data, Dataset) else datasets.load(data, seed=seed)
     task = classification()
     model = models.load(source, dataset, weights=weights, seed=seed)
+    if not dataset.labelled:
+        if model.trained is False:
+            raise RunError(f"{model.name} is untrained and {dataset.name} has no labels; expected --weights or labels")
+        dataset = dataset.named_by(partial(predict, model.network))
     manifest: Record = {
         "camfit": version("camfit"),  # steps of two versions make no one run
         "kind": kind,

@@ -52,6 +52,7 @@ class Train(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="train"
         schedule: ``constant``, ``cosine`` (to zero) or ``one-cycle`` (rises over the first 30 %, then cosine).
         augment: ``none``, ``shift`` (by up to 2 pixels), ``flip`` (left-right) or ``flip-shift``; drawn per batch.
         clip: largest gradient norm, 0 for no limit.
+        keep_norms: batch-norm keeps its statistics and normalises by them, as where few images would move them astray.
         updates: batches of an epoch at most, 0 for all: with one epoch, a few updates between two removals.
     """
 
@@ -65,6 +66,7 @@ class Train(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="train"
     augment: Augment = "none"
     clip: float = 0.0
     updates: int = 0
+    keep_norms: bool = False
 
     def __post_init__(self) -> None:
         for name, ok, expected in (
@@ -172,6 +174,8 @@ def _train(
             torch.manual_seed(_mix(seed, epoch))
             order = torch.randperm(len(training))
             network.train()
+            if options.keep_norms:
+                _keep_norms(network)
             loss_sum, seen = 0.0, 0
             for step in range(steps_per_epoch):
                 last_step = step + 1 == whole
@@ -232,6 +236,12 @@ def _loss(
     for term in terms:
         loss = loss + term(state)
     return loss
+
+
+def _keep_norms(network: Network) -> None:
+    for _, layer in network.layers():
+        if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d):
+            layer.eval()
 
 
 def _settle(network: Network) -> None:

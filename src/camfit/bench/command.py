@@ -139,16 +139,19 @@ def photographs_command(
 def photographs_pruned_command(
     crops: Annotated[
         int, typer.Option("--crops", help="Of each half of the photographs, to plan and repair with", min=64)
-    ] = 480,
+    ] = 384,
     seed: Annotated[int, typer.Option("--seed", help="Of the crops and of repair", metavar="N")] = 0,
+    out: Annotated[
+        Path, typer.Option("--out", help="Where finished rows are kept; those are used", metavar="RUNS")
+    ] = Path("runs/photographs-pruned"),
     write: WriteOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Take 30 % of MobileNet v2's multiply-accumulates without labels, by five methods, before and after repair.
+    """Take 30 % of MobileNet v2's multiply-accumulates without labels, by several schemes, before and after repair.
 
-    About half an hour; needs the same packages as `camfit bench photographs`.
+    A kill loses only the scheme under way. Needs the same packages as `camfit bench photographs`.
     """
-    report = photographs_pruned.measure(crops, seed, _command(), terminal.progress)
+    report = photographs_pruned.measure(crops, seed, out, _command(), terminal.progress)
     page = photographs_pruned.page(report)
     if write is not None:
         write.mkdir(parents=True, exist_ok=True)

@@ -43,6 +43,16 @@ ImageSizeOption = Annotated[
     str | None,
     typer.Option("--image-size", help="Resize the images of a folder to this height and width", metavar="HxW"),
 ]
+UnlabelledOption = Annotated[
+    int | None,
+    typer.Option(
+        "--unlabelled",
+        help="DATA is a folder of images without labels, for a trained model of N outputs: its own answers are the "
+        "labels, and accuracy is how often they stay",
+        min=2,
+        metavar="N",
+    ),
+]
 EpochsOption = Annotated[
     int | None,
     typer.Option("--epochs", help="Epochs of training, where the model is untrained", min=1, metavar="N"),

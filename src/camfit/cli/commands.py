@@ -34,6 +34,7 @@ from camfit.cli.arguments import (
     SeedOption,
     StdOption,
     ThreadsOption,
+    UnlabelledOption,
     WeightsOption,
 )
 from camfit.data.image import read_image
@@ -124,6 +125,7 @@ def apply(
     mean: MeanOption = None,
     std: StdOption = None,
     image_size: ImageSizeOption = None,
+    unlabelled: UnlabelledOption = None,
     epochs: EpochsOption = None,
     learning_rate: RateOption = None,
     settings: Annotated[
@@ -144,7 +146,7 @@ def apply(
     Example: camfit apply l1-filters zoo:lenet5 --data mnist-5k --set macs=0.5 --tune 2
     """
     chosen = words.recipe(recipe, settings or (), tune)
-    dataset = words.dataset(data, seed, mean, std, image_size)
+    dataset = words.dataset(data, seed, mean, std, image_size, unlabelled)
     training = words.training(model, dataset, epochs, learning_rate)
     with _resumable():
         result = camfit.apply(

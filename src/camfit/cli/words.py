@@ -25,9 +25,14 @@ def recipe(text: str, settings: Sequence[str], tune: int) -> camfit.Recipe:
     return camfit.Recipe.of(text, parse_settings(settings), camfit.Train(tune) if tune else None)
 
 
-def dataset(data: str, seed: int, mean: str | None, std: str | None, image_size: str | None) -> Dataset:
+def dataset(
+    data: str, seed: int, mean: str | None, std: str | None, image_size: str | None, outputs: int | None = None
+) -> Dataset:
+    """The data set; ``outputs``: of the network that names its images, which have no labels."""
     size = None if image_size is None else _size(image_size)
-    return datasets.load(data, seed=seed, mean=_numbers(mean, "--mean"), std=_numbers(std, "--std"), size=size)
+    return datasets.load(
+        data, seed=seed, mean=_numbers(mean, "--mean"), std=_numbers(std, "--std"), size=size, outputs=outputs
+    )
 
 
 def _numbers(text: str | None, option: str) -> float | list[float] | None:

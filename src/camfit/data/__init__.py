@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from camfit.data import digits, fashion_mnist, folder, mnist_5k, npz
+from camfit.data import digits, fashion_mnist, folder, mnist_5k, npz, unlabelled
 from camfit.data.dataset import Dataset, Normalisation, Split, pixel_unit, to_tensor
 from camfit.errors import DataError
 
@@ -26,6 +26,7 @@ def load(
     mean: float | Sequence[float] | None = None,
     std: float | Sequence[float] | None = None,
     size: tuple[int, int] | None = None,
+    outputs: int | None = None,
 ) -> Dataset:
     """Load a data set.
 
@@ -35,11 +36,19 @@ def load(
     mean, std: of the pixels, one number or one a channel, in 0..1 for uint8 and in raw units for float images; both or
     neither. By default those of the train split.
     size: (height, width) to resize images of a folder to.
+    outputs: the folder's images have no labels, whatever folders they are in (see data/unlabelled.py): they are for a
+    network of so many outputs, which names them itself.
     Raises DataError if the data is missing, damaged or not as described; the message says what would mend it.
     """
     name, path = str(spec), Path(spec).expanduser()
     if size is not None and (min(size) < 1 or name in names() or not path.is_dir()):
         raise DataError(f"{name}: found size {size}; expected a positive (height, width), only with a folder of images")
+    if outputs is not None:
+        if outputs < 2 or name in names() or not path.is_dir():
+            raise DataError(f"{name}: found {outputs} outputs; expected 2 or more, only with a folder of images")
+        train, val, test = unlabelled.load(path, seed, size)
+        classes = tuple(str(number) for number in range(outputs))
+        return Dataset(name, train, val, test, classes, _normalisation(train.images, mean, std), labelled=False)
     if name == "digits":
         (train, val, test), classes = digits.load(seed), digits.CLASSES
     elif name == "mnist-5k":

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 
 from camfit.errors import DataError
 
+_NAMED = 16  # images that a network names at a time
 _BLOCK = 1024  # images converted at a time, so that float copies stay small beside the data
 
 
@@ -93,6 +94,7 @@ class Dataset:
     """Training, validation and test images of one classification task, and their normalisation.
 
     Choices (training length, budgets, thresholds) are made on `val`; `test` is only ever reported.
+    labelled: whether anybody said the labels; otherwise they are 0 until a network names the images (`named_by`).
     Raises DataError if the splits' image shapes or types differ, a split is empty or a label names no class.
     """
 
@@ -102,6 +104,7 @@ class Dataset:
     test: Split
     classes: tuple[str, ...]
     normalisation: Normalisation
+    labelled: bool = True
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2:
@@ -132,6 +135,19 @@ class Dataset:
         """(C, H, W) of one network input."""
         _, height, width, channels = self.train.images.shape
         return channels, height, width
+
+    def named_by(self, network: Callable[[torch.Tensor], torch.Tensor]) -> Dataset:
+        """The same images, each under the class that the network itself names: accuracy is agreement with it then.
+
+        network: inputs [N, C, H, W] to outputs [N, classes], in evaluation mode.
+        """
+
+        def named(split: Split) -> Split:
+            starts = range(0, len(split), _NAMED)
+            inputs = (to_tensor(split.images[start : start + _NAMED], self.normalisation) for start in starts)
+            return Split(split.images, torch.cat([network(of).argmax(1) for of in inputs]).numpy())
+
+        return replace(self, train=named(self.train), val=named(self.val), test=named(self.test), labelled=True)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -73,11 +73,7 @@ def _read(
             for file in files:
                 image = read_image(file, size)
                 expected = expected or (file, image.shape[:2])
-                if image.shape[:2] != expected[1]:
-                    raise DataError(
-                        f"{file}: the image is {_by(image.shape)}; expected {_by(expected[1])} (height x width) as "
-                        f"{expected[0]}, or give a size to resize to"
-                    )
+                _check_size(file, image, *expected)
                 pixels[-1].append(image)
                 labels[-1].append(classes.index(folder.name))
         if not labels[-1]:
@@ -88,6 +84,25 @@ def _read(
         [np.array(part, np.int64) for part in labels],
         classes,
     )
+
+
+def one_size(read: Sequence[tuple[Path, np.ndarray]]) -> np.ndarray:
+    """The images [N, H, W, C]; if one has colour, grey ones become RGB.
+
+    read: files and their pixels, one or more. Raises DataError for the first that has not the first one's size.
+    """
+    channels = max(image.shape[2] for _, image in read)
+    for file, image in read:
+        _check_size(file, image, read[0][0], read[0][1].shape[:2])
+    return np.stack([np.broadcast_to(image, (*image.shape[:2], channels)) for _, image in read])
+
+
+def _check_size(file: Path, image: np.ndarray, first: Path, expected: tuple[int, ...]) -> None:
+    if image.shape[:2] != expected:
+        raise DataError(
+            f"{file}: the image is {_by(image.shape)}; expected {_by(expected)} (height x width) as "
+            f"{first}, or give a size to resize to"
+        )
 
 
 def _children(folder: Path) -> list[Path]:

@@ -1,20 +1,25 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
+from camfit.cost import macs
 from camfit.errors import RecipeError
 from camfit.graph import Graph
 from camfit.method import Calibration
 from camfit.methods.pruning.l1_filters import L1Filters
 from camfit.methods.pruning.lasso_channels import LassoChannels, entries, path, refitted, select
-from camfit.methods.pruning.reconstruction import Reader, output_error, readers
+from camfit.methods.pruning.reader_samples import Reader, readers
+from camfit.methods.pruning.reconstruction import output_error
 from camfit.network import INPUT, Add, Network, Node
 from camfit.surgery import apply
+from camfit.tasks.classification import cross_entropy
 from camfit.trace import trace
 from camfit.zoo import digits_cnn, resnet20
-from methods.chain import conv
+from methods.chain import chain, conv
 
 
 def images(count: int, *shape: int) -> Calibration:
@@ -59,11 +64,51 @@ def test_new_weights_make_up_for_a_channel_that_the_others_span() -> None:
     target = torch.einsum("sct,oct->so", inputs, weight)
     kept_channels = torch.tensor([0, 1])
     reader = Reader("b", inputs, weight, target, True)
-    new = refitted(reader, kept_channels, 1e-9)
+    new = refitted(reader, kept_channels, 1e-9).weight
     expected = torch.stack([weight[:, 0] + weight[:, 2], weight[:, 1] - 2 * weight[:, 2]], 1)
     torch.testing.assert_close(new, expected, rtol=1e-6, atol=1e-6)
     bound = Reader("b", inputs, weight, target, False)
-    assert torch.equal(refitted(bound, kept_channels, 1e-9), weight[:, :2])
+    assert torch.equal(refitted(bound, kept_channels, 1e-9).weight, weight[:, :2])
+
+
+def test_a_bias_takes_the_mean_that_goes() -> None:
+    """A channel that is always 5 adds 10 to the one output: the bias takes it, and the other weight stays."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.stack([torch.randn(30, generator=generator).double(), torch.full((30,), 5.0).double()], 1)[
+        :, :, None
+    ]
+    weight = torch.tensor([[[3.0], [2.0]]]).double()
+    target = torch.einsum("sct,oct->so", inputs, weight)
+    rebuilt = refitted(Reader("b", inputs, weight, target, True, biased=True), torch.tensor([0]), 1e-12)
+    assert rebuilt.weight.flatten().tolist() == pytest.approx([3.0])
+    assert rebuilt.bias is not None
+    assert rebuilt.bias.tolist() == pytest.approx([10.0])
+    assert refitted(Reader("b", inputs, weight, target, True), torch.tensor([0]), 1e-12).bias is None
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_moments_are_those_of_the_samples(biased: bool) -> None:
+    """The path's Gram matrix is that of what channels add, output by output."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(20, 3, 2, generator=generator).double() + 1
+    weight = torch.randn(4, 3, 2, generator=generator).double()
+    target = torch.randn(20, 4, generator=generator).double()
+    reader = Reader("b", inputs, weight, target, True, biased)
+    around = inputs - inputs.mean(0) if biased else inputs
+    parts = torch.einsum("sct,oct->cso", around, weight).flatten(1)
+    torch.testing.assert_close(reader.added_gram(), parts @ parts.T)
+    torch.testing.assert_close(reader.moments[0].flatten(2).flatten(0, 1), around.flatten(1).T @ around.flatten(1))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_3x3_layers_samples_are_those_of_its_window(stride: int) -> None:
+    torch.manual_seed(0)
+    layers = {"a": nn.Conv2d(2, 5, 1), "b": nn.Conv2d(5, 4, 3, stride=stride, padding=(1, 2), dilation=(2, 1))}
+    network = chain((2, 9, 7), **layers)
+    (group,) = Graph.of(network).groups
+    (reader,) = readers(network, network, group, images(3, 2, 9, 7), 4, {})
+    given = torch.einsum("sct,oct->so", reader.inputs, reader.weight)
+    torch.testing.assert_close(given, reader.target, rtol=1e-4, atol=1e-5)
 
 
 def test_the_error_falls_by_fitting_and_is_below_that_of_random_channels() -> None:
@@ -74,12 +119,12 @@ def test_the_error_falls_by_fitting_and_is_below_that_of_random_channels() -> No
     found = readers(network, network, group, data, 10, {})
     keep = torch.tensor(select(found, len(group) // 2))
     before = output_error(found, {r.layer: r.weight[:, keep] for r in found}, keep)
-    after = output_error(found, {r.layer: refitted(r, keep, 1e-3) for r in found}, keep)
+    after = output_error(found, {r.layer: refitted(r, keep, 1e-3).weight for r in found}, keep)
     assert after < 0.5 * before
     generator = torch.Generator().manual_seed(1)
     for _ in range(20):
         other = torch.randperm(len(group), generator=generator)[: len(keep)].sort().values
-        assert after < output_error(found, {r.layer: refitted(r, other, 1e-3) for r in found}, other)
+        assert after < output_error(found, {r.layer: refitted(r, other, 1e-3).weight for r in found}, other)
 
 
 def relative_error(network: Network, cut: Network, data: Calibration) -> float:
@@ -128,6 +173,27 @@ def test_a_branch_in_front_of_a_sum_makes_up_for_what_the_other_side_lost() -> N
     (reader,) = readers(whole, hurt, group, data, 1, {})
     # q = 1 + 0.5·2 = 2 and b gave 12; a gave (1, 2) and gives (0.5, 1): it lost 0.5 and 1, a half of which b makes up.
     assert reader.target.tolist() == [[12.25, 12.5]]
+
+
+def test_groups_losses_are_judged_on_images_that_nothing_is_fitted_to() -> None:
+    """The last quarter; and the limit holds."""
+    torch.manual_seed(0)
+    network = trace(digits_cnn.build((1, 8, 8), 10), (1, 8, 8))
+    judged: list[torch.Tensor] = []
+
+    def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        judged.append(targets)
+        return cross_entropy(outputs, targets)
+
+    data = replace(images(32, 1, 8, 8), targets=torch.arange(32) % 10, loss=loss)
+    plan = LassoChannels(macs=0.4, allocation="least-loss", selection="backward").plan(network, data)
+    assert judged
+    assert all(torch.equal(targets, data.targets[-8:]) for targets in judged)
+    left = sum(macs(apply(network, plan)).values()) / sum(macs(network).values())
+    assert 0.5 < left <= 0.6
+    for curve in plan.curves.values():
+        assert curve[0][0] == 0
+        assert len(curve) >= 4
 
 
 def test_options_out_of_range_are_refused() -> None:

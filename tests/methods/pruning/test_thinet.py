@@ -7,7 +7,8 @@ from torch import nn
 from camfit.errors import RecipeError
 from camfit.graph import Graph
 from camfit.method import Calibration
-from camfit.methods.pruning.reconstruction import output_error, readers
+from camfit.methods.pruning.reader_samples import readers
+from camfit.methods.pruning.reconstruction import output_error
 from camfit.methods.pruning.thinet import ThiNet, removals, sampled_with_target, scales
 from camfit.network import Slice
 from camfit.surgery import apply
@@ -56,7 +57,8 @@ def test_samples_add_up_to_what_the_layer_gives() -> None:
     (group,) = Graph.of(network).groups
     (reader,) = readers(network, network, group, images(6, 2, 6, 6), 3, {})
     assert reader.inputs.shape == (18, 5, 9)
-    torch.testing.assert_close(reader.parts().sum(0), reader.target, rtol=1e-4, atol=1e-5)
+    added = torch.einsum("sct,oct->so", reader.inputs, reader.weight)
+    torch.testing.assert_close(added, reader.target, rtol=1e-4, atol=1e-5)
     parts, output = sampled_with_target(reader, torch.Generator().manual_seed(0))
     torch.testing.assert_close(parts.sum(1), output, rtol=1e-4, atol=1e-5)
 

@@ -15,7 +15,7 @@ from camfit.errors import PlanError, RecipeError
 from camfit.graph import ChannelGroup, Graph
 from camfit.network import Network
 
-Allocation = Literal["uniform", "global", "greedy", "sensitivity"]
+Allocation = Literal["uniform", "global", "greedy", "sensitivity", "least-loss"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class ChannelBudget:
         channels: number of channels to remove, over all groups.
         allocation: ``uniform``: every group loses the same fraction; ``global``: the lowest scores of all groups;
             ``greedy``: one channel after the other, the least score for what it saves; ``sensitivity``: what costs
-            each group the same loss on the calibration images, pruned alone and without retraining.
+            each group the same loss on the calibration images, pruned alone and without retraining;
+            ``least-loss``: what costs the least sum of those losses, channels going by the loss for what they save.
         macs_penalty: λ of FLOPs regularisation: score − λ·(multiply-accumulates that go with a channel, as a share of
             the dearest channel's). Molchanov et al., ICLR 2017, section 2.2. For ``global`` and ``greedy``.
         skip: layers whose channels stay.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -13,10 +13,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import lars_path_gram
 from torch import Tensor
 
+from camfit.budget import highest
 from camfit.errors import RecipeError
 from camfit.method import Calibration, Entry
+from camfit.methods.pruning.backward_elimination import eliminated
 from camfit.methods.pruning.channel_budget import ChannelBudget
-from camfit.methods.pruning.reconstruction import Reader, plan_reconstructing
+from camfit.methods.pruning.reader_samples import Reader
+from camfit.methods.pruning.reconstruction import Rebuilt, plan_reconstructing
 from camfit.network import Network
 from camfit.plan import Plan
 
@@ -28,9 +31,12 @@ class LassoChannels(ChannelBudget):
     min ½‖Y − Σ β_c X_c W_cᵀ‖² + λ‖β‖₁: λ falls from where no channel is in until as many are as shall stay (the whole
     path at once, by least angle regression). Then W is the least-squares solution on the channels that stay (the
     paper's eq. 2 and 3). Y is the output in the whole network and X is read in the network cut so far; in front of a
-    residual sum Y also makes up for what the other side has lost (section 3.3).
+    residual sum Y also makes up for what the other side has lost (section 3.3). Where the layer has a bias it is fitted
+    too.
 
     Attributes:
+        selection: ``lasso``: as above. ``backward``: channels go one after the other, always the one whose loss the
+            others, fitted anew, make up for best; of the same problem with ‖β‖₀ for ‖β‖₁.
         images: calibration images to sample, at most.
         locations: output pixels of each image.
         ridge: pull of the new weights towards the old ones, as a share of the inputs' mean power.
@@ -38,12 +44,15 @@ class LassoChannels(ChannelBudget):
 
     NAME: ClassVar[str] = "lasso-channels"
 
+    selection: Literal["lasso", "backward"] = "lasso"
     images: int = 256
     locations: int = 10
     ridge: float = 1e-3
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.selection not in ("lasso", "backward"):
+            raise RecipeError(f"lasso-channels: selection is {self.selection!r}, expected 'lasso' or 'backward'")
         for name, value in (("images", self.images), ("locations", self.locations)):
             if value < 1:
                 raise RecipeError(f"lasso-channels: {name} is {value}, expected 1 or more")
@@ -58,23 +67,35 @@ class LassoChannels(ChannelBudget):
             BudgetError: the limit asks for more than all groups together have.
         """
         few = calibration.first(self.images)
+        backward = self.selection == "backward"
+
+        def score(found: list[Reader]) -> Tensor:
+            return added_errors(found, self.ridge) if backward else entries(found)
+
+        def choose(found: list[Reader], count: int) -> tuple[int, ...]:
+            return highest(added_errors(found, self.ridge), count) if backward else select(found, count)
+
+        why = "backward elimination" if backward else "LASSO"
         return plan_reconstructing(
-            self, network, few, self.locations, entries, select,
-            lambda reader, kept: refitted(reader, kept, self.ridge),
-            "LASSO on what they add to the next layers", original_targets=True,
+            self, network, few, self.locations, score, choose, lambda reader, kept: refitted(reader, kept, self.ridge),
+            f"{why} on what they add to the next layers", original_targets=True, comparable=backward,
         )  # fmt: skip
+
+
+def added_errors(found: list[Reader], ridge: float) -> Tensor:
+    """What each channel adds to the readers' errors at its turn to go, never below one that goes before [channels]."""
+    order, added = eliminated(found, ridge)
+    errors = torch.empty_like(added)
+    # A little more for each: channels whose errors are equal keep their order.
+    errors[order] = added.cummax(0).values * (1 + 1e-9 * torch.arange(len(added), dtype=torch.float64))
+    return errors
 
 
 def path(found: list[Reader]) -> tuple[Tensor, Tensor]:
     """(the λ of each point of the path, falling; β [channels, points])."""
     channels = found[0].inputs.shape[1]
-    gram = torch.zeros(channels, channels, dtype=torch.float64)
-    wanted = torch.zeros(channels, dtype=torch.float64)
-    for reader in found:
-        for output in range(len(reader.weight)):
-            parts = torch.einsum("sct,ct->sc", reader.inputs, reader.weight[output])
-            gram += parts.T @ parts
-            wanted += parts.T @ reader.target[:, output]
+    gram = torch.stack([reader.added_gram() for reader in found]).sum(0)
+    wanted = torch.stack([torch.einsum("cto,oct->c", reader.moments[1], reader.weight) for reader in found]).sum(0)
     # Channels of very different power: the path stays well-conditioned in units of the mean.
     unit = float(gram.diagonal().mean().clamp_min(1e-30))
     with warnings.catch_warnings():
@@ -107,18 +128,20 @@ def _entries(alphas: Tensor, betas: Tensor) -> Tensor:
     return torch.where(inside.any(1), alphas[(first - 1).clamp_min(0)], 0.0)
 
 
-def refitted(reader: Reader, kept: Tensor, ridge: float) -> Tensor:
-    """The weight for the kept channels that comes nearest the target in least squares [outputs, kept, taps]."""
+def refitted(reader: Reader, kept: Tensor, ridge: float) -> Rebuilt:
+    """The weight for the kept channels, and the bias, that come nearest the target in least squares."""
     old = reader.weight[:, kept]
     if not reader.free:
-        return old
-    inputs = reader.inputs[:, kept].flatten(1)
-    gram = inputs.T @ inputs
+        return Rebuilt(old)
+    inputs, products = reader.moments
+    gram = inputs[kept][:, :, kept].flatten(2).flatten(0, 1)
     pull = ridge * gram.diagonal().mean().clamp_min(1e-30)
     gram.diagonal().add_(pull)
-    wanted = inputs.T @ reader.target + pull * old.flatten(1).T
-    fitted: Tensor = torch.linalg.solve(gram, wanted)
-    return fitted.T.reshape(old.shape)
+    fitted = torch.linalg.solve(gram, products[kept].flatten(0, 1) + pull * old.flatten(1).T).T
+    if not reader.biased:
+        return Rebuilt(fitted.reshape(old.shape))
+    missing = reader.target.mean(0) - fitted @ reader.inputs[:, kept].flatten(1).mean(0)
+    return Rebuilt(fitted.reshape(old.shape), missing)
 
 
 ENTRY = Entry(

@@ -1,7 +1,7 @@
 """From scores to a plan: what all structured methods share once a criterion has scored the channels of every group.
 
 A limit may be a share of channels, multiply-accumulates, weights, bytes of the packed file or milliseconds measured on
-the engine, and may be shared over the groups in four ways (the options in ``channel_budget.py``).
+the engine, and may be shared over the groups in five ways (the options in ``channel_budget.py``).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from torch import Tensor
 
-from camfit.budget import Curve, equal_loss, global_rank, greedy, highest, uniform
+from camfit.budget import Curve, equal_loss, global_rank, greedy, highest, least_loss, uniform
 from camfit.cost import Cost, mac_cost, weight_cost
 from camfit.errors import BudgetError, PlanError
 from camfit.evaluate import predict
@@ -100,7 +100,7 @@ def kept_counts(
     comparable: bool = False,
     curves: Mapping[str, Curve] | None = None,
 ) -> dict[str, int]:
-    """How many channels each group keeps; the curves of allocation ``sensitivity`` are measured if not given."""
+    """How many channels each group keeps; curves that the allocation asks for are measured if not given."""
     fixed = fixed_counts(options, graph, groups)
     others = {group.name: len(group) for group in groups if group.name not in fixed}
     cost, limit, field_name = limit_of(options, network, graph, others)
@@ -115,10 +115,11 @@ def kept_counts(
     try:
         if options.allocation == "uniform":
             shared = uniform(others, whole, limit, multiple)
-        elif options.allocation == "sensitivity":
+        elif options.allocation in ("sensitivity", "least-loss"):
             open_groups = tuple(group for group in groups if group.name in others)
             measured = curves or loss_curves(network, open_groups, scores, calibration)
-            shared = equal_loss({name: measured[name] for name in others}, others, whole, limit, multiple)
+            by_loss = equal_loss if options.allocation == "sensitivity" else least_loss
+            shared = by_loss({name: measured[name] for name in others}, others, whole, limit, multiple)
         else:
             ranked = _comparable({name: scores[name] for name in others}, network, graph, options, comparable)
             share = global_rank if options.allocation == "global" else greedy
@@ -133,9 +134,12 @@ def asked_curves(
     options: ChannelBudget, network: Network, groups: Iterable[ChannelGroup], scores: Scores, calibration: Calibration
 ) -> dict[str, Curve]:
     """:func:`loss_curves` where the options need them or ask for them, otherwise none."""
-    if options.curves or options.allocation == "sensitivity":
-        return loss_curves(network, groups, scores, calibration)
-    return {}
+    return loss_curves(network, groups, scores, calibration) if needs_curves(options) else {}
+
+
+def needs_curves(options: ChannelBudget) -> bool:
+    """True where the report or the allocation asks for each group's loss."""
+    return options.curves or options.allocation in ("sensitivity", "least-loss")
 
 
 def loss_curves(

@@ -1,62 +1,49 @@
 """Pruning that looks at the next layer: what a group's readers compute, sampled, and their weights fitted to it again.
 
 ThiNet and channel pruning by LASSO choose channels, group after group, by how well the layers that read them can still
-give their outputs. What they share is here: samples of those layers, and the plan that goes through the groups.
+give their outputs. What they share is here: the plan that goes through the groups.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from camfit.budget import Curve, highest
 from camfit.forms import Masked, attach, form_of, weight_of
-from camfit.forms.sign import sign
 from camfit.graph import ChannelGroup, Graph, Slot
-from camfit.layers import BinaryConv2d, BinaryLinear, pair
 from camfit.method import Calibration
 from camfit.methods.pruning.channel_budget import ChannelBudget, cuttable
 from camfit.methods.pruning.l1_filters import places
-from camfit.methods.pruning.plan_channels import Scores, asked_curves, channel_plan, kept_counts
-from camfit.network import Add, Network, Node
+from camfit.methods.pruning.plan_channels import Scores, channel_plan, kept_counts, needs_curves
+from camfit.methods.pruning.reader_samples import Reader, dense, readers_ahead
+from camfit.methods.pruning.values_walk import ValuesWalk
+from camfit.network import Network
 from camfit.plan import KeepChannels, Plan, SetValues
 from camfit.surgery import apply
 
-_BATCH = 64
-
-
-@dataclass(frozen=True)
-class Reader:
-    """Samples of a layer that reads a group's channels.
-
-    Attributes:
-        layer: its path.
-        inputs: what it read of each channel [samples, channels, taps], taps over all places of the channel.
-        weight: its weight for these [outputs, channels, taps]; zero where an output does not read a channel.
-        target: what it should give, less the bias and what it reads of other groups [samples, outputs].
-        free: its weight is dense, in one group, and may become anything; otherwise it may be scaled or, in some forms,
-            stays as it is.
-    """
-
-    layer: str
-    inputs: Tensor
-    weight: Tensor
-    target: Tensor
-    free: bool
-
-    def parts(self) -> Tensor:
-        """What each channel adds to each output [channels, samples, outputs]."""
-        return torch.einsum("sct,oct->cso", self.inputs, self.weight)
-
+# Shares of a group that its sensitivity curve is measured at, and which of the images say the loss: one in so many, at
+# most so many. Nothing is fitted to these: a fit to few images is far better on them than on others.
+_RATIOS, _JUDGING, _MOST_JUDGING = (0.2, 0.4, 0.6), 4, 64
 
 Select = Callable[[list[Reader], int], tuple[int, ...]]
 """(readers, how many to keep) -> the channels to keep, ascending."""
 
-Rebuild = Callable[[Reader, Tensor], Tensor]
-"""(reader, channels kept) -> its new weight for them [outputs, kept, taps]."""
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """A reader's new weight for the kept channels [outputs, kept, taps], and what its bias grows by [outputs]."""
+
+    weight: Tensor
+    bias: Tensor | None = None
+
+
+Rebuild = Callable[[Reader, Tensor], Rebuilt]
+"""(reader, channels kept) -> its weight for them."""
 
 
 @torch.no_grad()
@@ -70,6 +57,7 @@ def plan_reconstructing(
     rebuild: Rebuild,
     why: str,
     original_targets: bool,
+    comparable: bool = False,
 ) -> Plan:
     """Goes through the groups in execution order: samples their readers in the network cut so far, chooses, rebuilds.
 
@@ -78,17 +66,25 @@ def plan_reconstructing(
         score: of each channel of a group, in the whole network; how the budget is shared where it compares groups.
         original_targets: readers shall give what they gave in the whole network, what a residual sum's other side has
             lost included; otherwise what they give in the network cut so far.
+        comparable: scores of different groups mean the same.
     """
     graph = Graph.of(network)
     groups = cuttable(options, network, graph)
     whole = network.clone().eval()
+    judging = _Judging(whole, calibration) if needs_curves(options) and len(calibration.inputs) >= _JUDGING else None
+    fitting = calibration.first(len(calibration.inputs) - (0 if judging is None else len(judging.inputs)))
+    walk = ValuesWalk(whole, fitting.inputs)
     scores: Scores = {}
+    curves: dict[str, Curve] = {}
     for group in groups:
-        seen = readers(whole, whole, group, calibration, locations, {})
+        walk.go_to(whole, _front(whole, group))
+        seen = readers_ahead((whole, walk), (whole, walk), group, calibration.seed, locations, {})
         scores[group.name] = score(seen) if seen else torch.zeros(len(group))  # what nobody reads is worth nothing
-    curves = asked_curves(options, network, groups, scores, calibration)
-    counts = kept_counts(options, network, graph, groups, calibration, scores, curves=curves)
+        if judging is not None:
+            curves[group.name] = _curve(options, whole, group, scores[group.name], seen, rebuild, judging)
+    counts = kept_counts(options, network, graph, groups, calibration, scores, comparable, curves)
     work = whole.clone()
+    walks = ValuesWalk(whole, calibration.inputs), ValuesWalk(work, calibration.inputs)
     rows: dict[str, Tensor] = {}
     keep: dict[str, tuple[int, ...]] = {}
     changed: dict[str, None] = {}
@@ -96,147 +92,98 @@ def plan_reconstructing(
         if counts[group.name] == len(group):
             keep[group.name] = tuple(range(len(group)))
             continue
-        present = Graph.of(work).group(group.name)
-        seen = readers(
-            whole if original_targets else work, work, present, calibration, locations, rows if original_targets else {}
-        )
+        front = _front(work, group)
+        walks[1].go_to(work, front)
+        present = work, walks[1]
+        if original_targets:
+            walks[0].go_to(whole, front)
+        target, known = ((whole, walks[0]), rows) if original_targets else (present, {})
+        own = Graph.of(work).group(group.name)
+        seen = readers_ahead(target, present, own, calibration.seed, locations, known)
         keep[group.name] = select(seen, counts[group.name]) if seen else tuple(range(counts[group.name]))
-        kept = torch.tensor(keep[group.name])
-        fitted = {reader.layer: rebuild(reader, kept) for reader in seen if _may_change(work, reader.layer)}
-        work = apply(work, Plan(options.NAME, (KeepChannels(group.name, keep[group.name]),)))
-        for slot in present.producers:
+        work, fitted = _cut(options.NAME, work, own, keep[group.name], seen, rebuild)
+        changed |= dict.fromkeys(fitted)
+        for slot in own.producers:
             before = rows.get(slot.layer, torch.arange(_outputs(network, slot.layer)))
             gone = {
                 place for channel in set(range(len(group))) - set(keep[group.name]) for place in slot.positions[channel]
             }
             rows[slot.layer] = before[[place for place in range(len(before)) if place not in gone]]
-        for slot in Graph.of(work).group(group.name).consumers:
-            if slot.layer in fitted:
-                _put(work, slot, fitted[slot.layer])
-                changed[slot.layer] = None
     plan = channel_plan(options.NAME, groups, keep, scores, why, curves)
-    edits = tuple(SetValues(f"{path}.weight", weight_of(work.layer(path)).detach().clone()) for path in changed)
-    return replace(plan, edits=plan.edits + edits)
+    return replace(plan, edits=plan.edits + tuple(_edits(work, changed)))
 
 
-@torch.no_grad()
-def readers(
-    target: Network,
-    network: Network,
+def _front(network: Network, group: ChannelGroup) -> int:
+    """Number of the first node that a cut of the group changes."""
+    touched = {slot.layer for slot in group.slots}
+    return next(number for number, node in enumerate(network.nodes) if node.layer in touched)
+
+
+def _cut(
+    method: str, work: Network, group: ChannelGroup, keep: tuple[int, ...], seen: list[Reader], rebuild: Rebuild
+) -> tuple[Network, tuple[str, ...]]:
+    """A network without the group's other channels, its readers rebuilt, and which those are."""
+    kept = torch.tensor(keep)
+    fitted = {reader.layer: rebuild(reader, kept) for reader in seen if _may_change(work, reader.layer)}
+    cut = apply(work, Plan(method, (KeepChannels(group.name, keep),)))
+    for slot in Graph.of(cut).group(group.name).consumers:
+        if slot.layer in fitted:
+            _put(cut, slot, fitted[slot.layer])
+    return cut, tuple(fitted)
+
+
+class _Judging:
+    """Images that say what a cut costs, the last ones of the calibration, and the whole network's values there."""
+
+    def __init__(self, whole: Network, calibration: Calibration) -> None:
+        count = min(_MOST_JUDGING, len(calibration.inputs) // _JUDGING)
+        self.inputs, self._targets = calibration.inputs[-count:], calibration.targets[-count:]
+        self._loss, self._whole = calibration.loss, whole
+        self._walk = ValuesWalk(whole, self.inputs)
+
+    def loss(self, network: Network, front: int) -> float:
+        """Mean loss of a network that differs from the whole one behind the node number ``front`` alone."""
+        self._walk.go_to(self._whole, front)
+        return float(self._loss(self._walk.outputs(network), self._targets))
+
+
+def _curve(
+    options: ChannelBudget,
+    whole: Network,
     group: ChannelGroup,
-    calibration: Calibration,
-    locations: int,
-    rows: dict[str, Tensor],
-) -> list[Reader]:
-    """Samples of every layer that reads the group's channels and does not hand them on (as depth-wise ones do).
+    scores: Tensor,
+    seen: list[Reader],
+    rebuild: Rebuild,
+    judging: _Judging,
+) -> Curve:
+    """(fraction removed, mean loss on the judging images) of the group cut alone, its readers rebuilt.
 
-    Args:
-        target: the network whose outputs are to be given; ``network`` itself, or the one it was cut from.
-        network: whose readers are sampled.
-        rows: by layer of ``network``, which of the target's outputs its outputs are, where some are gone.
+    The last point removes all channels but one.
     """
-    made = {slot.layer for slot in group.producers}
-    slots = [slot for slot in group.consumers if slot.layer not in made]
-    generator = torch.Generator().manual_seed(calibration.seed)
-    gathered: dict[str, list[tuple[Tensor, Tensor]]] = {slot.layer: [] for slot in slots}
-    for inputs in calibration.inputs.split(_BATCH):
-        now = network.values(inputs)
-        then = now if target is network else target.values(inputs)
-        for slot in slots:
-            layer = network.layer(slot.layer)
-            assert isinstance(layer, nn.Conv2d | nn.Linear)
-            for call in network.calls(slot.layer):
-                patches, at = _patches(layer, now[call.inputs[0]], locations, generator)
-                wanted = _wanted(network, then, now, call, rows) - (
-                    0 if layer.bias is None else _column(layer.bias, then[call.name])
-                )
-                outputs = wanted.flatten(2).permute(0, 2, 1) if wanted.dim() == 4 else wanted[:, None]
-                picked = outputs[torch.arange(len(outputs))[:, None], at]
-                gathered[slot.layer].append((patches.flatten(0, 1).double(), picked.flatten(0, 1).double()))
-    found: list[Reader] = []
-    for slot in slots:
-        layer = network.layer(slot.layer)
-        assert isinstance(layer, nn.Conv2d | nn.Linear)
-        patches = torch.cat([patch for patch, _ in gathered[slot.layer]])
-        outputs = torch.cat([output for _, output in gathered[slot.layer]])
-        weight = _dense(layer)
-        own = places(slot)
-        others = torch.ones(weight.shape[1], dtype=torch.bool)
-        others[own.flatten()] = False
-        rest = torch.einsum("sct,oct->so", patches[:, others], weight[:, others])
-        free = form_of(layer) is None and not (isinstance(layer, nn.Conv2d) and layer.groups > 1)
-        found.append(Reader(slot.layer, patches[:, own].flatten(2), weight[:, own].flatten(2), outputs - rest, free))
-    return found
+    size, front = len(group), _front(whole, group)
+    curve = [(0.0, judging.loss(whole, front))]
+    for count in sorted({*(math.floor(ratio * size + 1e-9) for ratio in _RATIOS), size - 1} - {0}):
+        cut, _ = _cut(options.NAME, whole, group, highest(scores, size - count), seen, rebuild)
+        curve.append((count / size, judging.loss(cut, front)))
+    return curve
 
 
-def _wanted(
-    network: Network, then: dict[str, Tensor], now: dict[str, Tensor], call: Node, rows: dict[str, Tensor]
-) -> Tensor:
-    """What a call should give: its value then and, in front of a residual sum, what the sum's other side has lost.
-
-    He, Zhang, Sun, ICCV 2017, section 3.3: the last layer of a branch aims at Y1 − Y1′ + Y2.
-    """
-    kept = rows.get(call.layer)
-    wanted = then[call.name] if kept is None else then[call.name][:, kept]
-    name, factor = call.name, None
-    while len(following := network.consumers(name)) == 1:
-        layer = network.layer(following[0].layer)
-        if isinstance(layer, nn.BatchNorm2d) and factor is None:
-            assert layer.running_var is not None
-            factor = layer.weight / (layer.running_var + layer.eps).sqrt()
-            name = following[0].name
-        elif isinstance(layer, Add):
-            other = next((value for value in following[0].inputs if value != name), None)
-            if other is None:
-                return wanted
-            lost = (then[other] if kept is None else then[other][:, kept]) - now[other]
-            if factor is None:
-                return wanted + lost
-            safe = torch.where(factor.abs() > 1e-3, factor, torch.inf)
-            return wanted + lost / _column(safe, lost)
-        else:
-            return wanted
-    return wanted
+def _edits(network: Network, changed: Iterable[str]) -> Iterable[SetValues]:
+    """The values that layers have got."""
+    for path in changed:
+        layer = network.layer(path)
+        yield SetValues(f"{path}.weight", weight_of(layer).detach().clone())
+        if isinstance(layer.bias, Tensor):
+            yield SetValues(f"{path}.bias", layer.bias.detach().clone())
 
 
-def _patches(
-    layer: nn.Conv2d | nn.Linear, x: Tensor, locations: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """What the layer reads at some output pixels [N, locations, inputs, taps], and which pixels [N, locations]."""
-    if isinstance(layer, BinaryConv2d | BinaryLinear):
-        x = sign(x)
-    if isinstance(layer, nn.Linear):
-        return x[:, None, :, None], torch.zeros(len(x), 1, dtype=torch.int64)
-    columns = F.unfold(x, pair(layer.kernel_size), pair(layer.dilation), pair(layer.padding), pair(layer.stride))
-    pixels = columns.shape[2]
-    count = min(locations, pixels)
-    at = torch.rand(len(x), pixels, generator=generator).topk(count, 1).indices
-    picked = columns.gather(2, at[:, None].expand(-1, columns.shape[1], -1))
-    return picked.permute(0, 2, 1).reshape(len(x), count, x.shape[1], -1), at
-
-
-def _dense(layer: nn.Conv2d | nn.Linear) -> Tensor:
-    """The weight as [outputs, all inputs, taps] of float64, zero where a group does not read."""
-    weight = weight_of(layer).detach().double()
-    weight = weight.flatten(2) if weight.dim() == 4 else weight[:, :, None]
-    groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
-    if groups == 1:
-        return weight
-    outputs, width, taps = weight.shape
-    whole = weight.new_zeros(outputs, width * groups, taps)
-    for number in range(groups):
-        of_group = slice(number * outputs // groups, (number + 1) * outputs // groups)
-        whole[of_group, number * width : (number + 1) * width] = weight[of_group]
-    return whole
-
-
-def _put(network: Network, slot: Slot, values: Tensor) -> None:
-    """Sets the weight that a layer has for the group's channels [outputs, channels, taps of all places]."""
+def _put(network: Network, slot: Slot, rebuilt: Rebuilt) -> None:
+    """Sets what a layer has for the group's channels."""
     layer = network.layer(slot.layer)
     assert isinstance(layer, nn.Conv2d | nn.Linear)
-    whole, own = _dense(layer), places(slot)
+    whole, own = dense(layer), places(slot)
     outputs, _, taps = whole.shape
-    whole[:, own] = values.reshape(outputs, own.shape[0], own.shape[1], taps)
+    whole[:, own] = rebuilt.weight.reshape(outputs, own.shape[0], own.shape[1], taps)
     weight = weight_of(layer)
     groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
     parts = [
@@ -244,6 +191,8 @@ def _put(network: Network, slot: Slot, values: Tensor) -> None:
         for number, part in enumerate(whole.chunk(groups))
     ]
     attach(layer, form_of(layer), torch.cat(parts).reshape(weight.shape).to(weight))
+    if rebuilt.bias is not None and layer.bias is not None:
+        layer.bias += rebuilt.bias.to(layer.bias)
 
 
 def _may_change(network: Network, path: str) -> bool:
@@ -256,10 +205,6 @@ def _outputs(network: Network, path: str) -> int:
     if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d):
         return layer.num_features
     return weight_of(layer).shape[0]
-
-
-def _column(values: Tensor, like: Tensor) -> Tensor:
-    return values.reshape(-1, *[1] * (like.dim() - 2))
 
 
 def output_error(found: Iterable[Reader], weights: dict[str, Tensor], keep: Tensor) -> float:

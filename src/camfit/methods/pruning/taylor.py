@@ -5,6 +5,7 @@ With the criteria that the paper compares it to: minimum weight, activations, in
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
@@ -32,7 +33,8 @@ Criterion = Literal[
 Measure = Callable[[Tensor, Tensor], Tensor]
 """(maps [N, channels, pixels], the loss's gradients there) -> [N, channels]."""
 
-_BATCH = 64
+# Images at a time, fewer where the largest value has more than so many numbers: all values and gradients are held.
+_BATCH, _NUMBERS = 64, 1 << 23
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,10 @@ def _gathered(
 ) -> dict[str, list[Tensor]]:
     """By group, for each of its feature maps, the measure of every image [N, channels]."""
     gathered: dict[str, list[list[Tensor]]] = {name: [[] for _ in of_group] for name, of_group in maps.items()}
+    largest = max(math.prod(shape) for shape in network.shapes().values())
+    batch = max(1, min(_BATCH, _NUMBERS // largest))
     with observed(network) as copy:
-        for inputs, targets in zip(calibration.inputs.split(_BATCH), calibration.targets.split(_BATCH), strict=True):
+        for inputs, targets in zip(calibration.inputs.split(batch), calibration.targets.split(batch), strict=True):
             values = copy.values(inputs.clone().requires_grad_(gradients))
             needed = {of.value for of_group in maps.values() for of in of_group}
             slopes: dict[str, Tensor] = {}

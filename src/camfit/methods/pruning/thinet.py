@@ -11,7 +11,8 @@ from torch import Tensor
 from camfit.errors import RecipeError
 from camfit.method import Calibration, Entry
 from camfit.methods.pruning.channel_budget import ChannelBudget
-from camfit.methods.pruning.reconstruction import Reader, plan_reconstructing
+from camfit.methods.pruning.reader_samples import Reader
+from camfit.methods.pruning.reconstruction import Rebuilt, plan_reconstructing
 from camfit.network import Network
 from camfit.plan import Plan
 
@@ -63,11 +64,11 @@ class ThiNet(ChannelBudget):
             order, _ = removals(sampled(found, generator))
             return tuple(sorted(order[len(order) - count :].tolist()))
 
-        def rebuild(reader: Reader, kept: Tensor) -> Tensor:
+        def rebuild(reader: Reader, kept: Tensor) -> Rebuilt:
             weight = reader.weight[:, kept]
             if not self.scale:
-                return weight
-            return weight * scales(sampled_with_target(reader, generator), kept)[None, :, None]
+                return Rebuilt(weight)
+            return Rebuilt(weight * scales(sampled_with_target(reader, generator), kept)[None, :, None])
 
         return plan_reconstructing(
             self, network, few, self.locations, score, select, rebuild,

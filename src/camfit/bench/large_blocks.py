@@ -1,0 +1,21 @@
+"""Lets the process keep large blocks of memory that it has freed, for the next tensor of that size."""
+
+from __future__ import annotations
+
+import ctypes
+
+# Of glibc's malloc.h: the size from which blocks are mapped one by one, and that of free memory which is given back.
+_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
+_NEVER = 1 << 30
+
+
+def keep_large_blocks() -> bool:
+    """By default glibc maps each block over 32 MB anew, and the system clears it page by page.
+
+    For MobileNet v2 at 224 x 224 that is a third of a training step's time. False where the C library is another.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return False
+    return bool(mallopt(_MMAP_THRESHOLD, _NEVER)) and bool(mallopt(_TRIM_THRESHOLD, _NEVER))
