@@ -448,7 +448,7 @@ def test_what_would_take_too_much_memory_is_refused() -> None:
     huge = Weight(CODEBOOK, (2**15, 2**15), b"\x60\1" + struct.pack("<f", 1))  # one value, no bits of code
     net = Net((1, 1, 2**15))
     net.linear(huge)
-    assert refusal(net.encode()).startswith("OutOfMemory: BLOB: weights of node 0 'linear0': 4294967296 bytes wanted")
+    assert refusal(net.encode()).startswith("OutOfMemory: BLOB: weights of node 0 'linear0': 2147483648 bytes wanted, 2147")
     net = Net((2**15, 2**14, 1))
     net.pool("max_pool", (1, 1))
     net.pool("max_pool", (1, 1))
