@@ -122,10 +122,11 @@ class Int8:
         seen = self._observed(exact, placement, inputs, scalable)
         behind = {name for group in placement.groups for name in group}
         equal = value_equalised(exact, scalable, behind, seen.channels, 2 ** (self.weight_bits - 1) - 1)
-        if equal:
-            float_edits = replacements(work, replaced | equal, norms)
+        if equal.layers:
+            float_edits = replacements(work, replaced | equal.layers, norms)
             exact = apply(work, Plan(method, float_edits))
-            seen = self._observed(exact, placement, inputs, [])
+            order_memory(exact, torch.channels_last)
+            seen = seen.moved(equal.moves)
         bytes_of = self._steps(exact, placement, seen, method)
         edits = [*float_edits]
         notes: dict[str, dict[str, float | int | str]] = {}

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from camfit.forms import stored_of, weight_of
 from camfit.methods.precision.equalise import input_channels_times
 from camfit.methods.precision.folding import Weighted, rebuilt
-from camfit.methods.precision.observe import Channels
+from camfit.methods.precision.observe import Channels, Move
 from camfit.network import INPUT, Add, Network, Node
 
 # What a scale of a channel passes through; ReLU6 only for scales up to 1.
@@ -36,7 +36,7 @@ _PASSING = (nn.ReLU, nn.ReLU6, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,
 _MOST = 64.0
 
 # A stream is left alone unless its readers' error falls to this share: the model is no better than that.
-_WORTH = 0.5
+_WORTH = float(__import__('os').environ.get('WORTH','.5'))
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,14 @@ def watched(network: Network, found: Sequence[Stream], bytes_behind: Collection[
     return made | {network.calls(path)[0].inputs[0] for stream in found for path in stream.readers}
 
 
+@dataclass(frozen=True)
+class Equalised:
+    """New layers by path, and what they do to values, by name."""
+
+    layers: dict[str, Weighted]
+    moves: dict[str, Move]
+
+
 @torch.no_grad()
 def value_equalised(
     network: Network,
@@ -99,7 +107,7 @@ def value_equalised(
     bytes_behind: Collection[str],
     seen: Mapping[str, Channels],
     levels: int = 127,
-) -> dict[str, Weighted]:
+) -> Equalised:
     """New layers in place of those that make or read equalised values.
 
     Args:
@@ -110,6 +118,7 @@ def value_equalised(
         levels: the largest integer of a weight.
     """
     layers: dict[str, Weighted] = {}
+    moves: dict[str, Move] = {}
 
     def layer(path: str) -> Weighted:
         now = layers.get(path, network.layer(path))
@@ -118,32 +127,82 @@ def value_equalised(
 
     for stream in found:
         shape = len(stored_of(layer(stream.producers[0])))
-        peaks = [seen[name].peak for name in sorted(stream.names & {*bytes_behind}) if len(seen[name].peak) == shape]
+        shifts = centres(network, stream, seen)
+        still = torch.zeros(shape, dtype=torch.float64)
+
+        def centred(name: str, shifts: Mapping[str, Tensor] = shifts) -> Channels:
+            return seen[name].moved(Move(shifts[name], torch.ones_like(shifts[name]))) if name in shifts else seen[name]
+
+        watched_here = [name for name in sorted(stream.names & {*bytes_behind}) if len(seen[name].low) == shape]
+        peaks = [centred(name).peak.double() for name in watched_here]
         if not peaks:
             continue
         peak = torch.stack(peaks).amax(0)
         if not bool(peak.isfinite().all()) or not bool(peak.any()):
             continue
-        readers = [(layer(path), seen[network.calls(path)[0].inputs[0]]) for path in stream.readers]
+        read = {path: network.calls(path)[0].inputs[0] for path in stream.readers}
+        readers = [(layer(path), centred(name)) for path, name in read.items()]
         capped = any(
             isinstance(network.get_submodule(node.layer), nn.ReLU6)
             for node in network.nodes
             if node.name in stream.names
         )
         scale = best_scale(peak, readers, levels, 0.5 if capped else 1.0)
-        if bool((scale == 1).all()):
+        if bool((scale == 1).all()) and not any(bool(shift.any()) for shift in shifts.values()):
             continue
-        for path in stream.producers:
-            one = layer(path)
-            stored = stored_of(one).double()
-            bias = None if one.bias is None else one.bias.double() / scale
-            layers[path] = rebuilt(one, stored / scale.reshape(-1, *[1] * (stored.dim() - 1)), bias)
-        for path in stream.readers:
-            one = layer(path)
-            layers[path] = rebuilt(
-                one, input_channels_times(stored_of(one).double(), one, _spread(scale, one)), one.bias
+        for name in stream.names:
+            channels = network.shapes()[name][0]
+            moves[name] = Move(
+                shifts.get(name, torch.zeros(channels, dtype=torch.float64)),
+                scale.repeat_interleave(channels // shape),
             )
-    return layers
+        for path in stream.producers:
+            one, shift = layer(path), shifts.get(network.calls(path)[0].name, still)
+            stored = stored_of(one).double()
+            bias = None if one.bias is None else one.bias.double()
+            if shift.any():
+                bias = (still if bias is None else bias) - shift
+            layers[path] = rebuilt(
+                one,
+                stored / scale.reshape(-1, *[1] * (stored.dim() - 1)),
+                None if bias is None else bias / scale,
+            )
+        for path, name in read.items():
+            one = layer(path)
+            bias = one.bias
+            if name in shifts:
+                constant = (weight_of(one).double().flatten(1) @ shifts[name]) if shifts[name].any() else 0.0
+                bias = constant + (0.0 if bias is None else bias.double())
+            layers[path] = rebuilt(
+                one, input_channels_times(stored_of(one).double(), one, _spread(scale, one)), bias
+            )
+    return Equalised(layers, moves)
+
+
+def centres(network: Network, stream: Stream, seen: Mapping[str, Channels]) -> dict[str, Tensor]:
+    """The constants that can be taken off the channels of a stream's values [C], by name.
+
+    A layer's own mean for what it makes, and the sum of both for an addition: what is left has the mean 0. Only where
+    additions alone stand between layers, and those that read pad nothing and have one group.
+    """
+    shifts: dict[str, Tensor] = {}
+    for path in stream.readers:
+        layer = network.layer(path)
+        if isinstance(layer, nn.Conv2d) and (layer.groups > 1 or layer.weight[0, 0].numel() > 1 or any(layer.padding)):
+            return {}
+    made = {network.calls(path)[0].name for path in stream.producers}
+    for node in network.nodes:
+        if node.name not in stream.names:
+            continue
+        if node.name in made:
+            if node.name not in seen:
+                return {}
+            shifts[node.name] = (seen[node.name].low + seen[node.name].high).double() / 2
+        elif isinstance(network.get_submodule(node.layer), Add):
+            shifts[node.name] = torch.stack([shifts[name] for name in node.inputs]).sum(0)
+        else:
+            return {}
+    return shifts
 
 
 @torch.no_grad()
