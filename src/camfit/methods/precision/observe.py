@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -15,11 +16,24 @@ from camfit.network import INPUT, Network
 # Numbers in a batch's largest value, at most (or one image): a batch of ResNet-18 then stays in the cache.
 _BATCH = 1 << 23
 
-# Means are taken over so many batches; when biases are corrected their values must be held in memory at once.
-_FIRST_BATCHES = 4
+# Means are taken over the first batches that have so many images: correcting a bias on one costs as much as looking at
+# it, and its values are held in memory all at once.
+_IMAGES = 24
 
 # Numbers of a batch of a value that are kept, where its channels are wanted.
 _KEPT = 1 << 16
+
+
+@dataclass(frozen=True)
+class Move:
+    """(value − shift) / scale of each channel takes the value's place [C], float64."""
+
+    shift: Tensor
+    scale: Tensor
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """The values [..., C] moved."""
+        return ((values - self.shift) / self.scale).to(values.dtype)
 
 
 @dataclass(frozen=True)
@@ -35,26 +49,21 @@ class Channels:
         """Largest magnitude [C]."""
         return torch.maximum(-self.low, self.high)
 
-    @property
-    def mean(self) -> Tensor:
-        """Of the sample [C], float64."""
-        return self.sample.double().mean(0)
-
-    @property
+    @cached_property
     def variance(self) -> Tensor:
         """Of the sample [C], float64."""
-        return self.sample.double().var(0, unbiased=False)
+        sample = self.sample.double()
+        return (sample - sample.mean(0)).square_().mean(0)
 
-    @property
+    @cached_property
     def active(self) -> Tensor:
         """Share of the sample's places that are not 0 [C], float64."""
         return (self.sample != 0).double().mean(0)
 
     def moved(self, move: Move) -> Channels:
         """After the value has been moved."""
-        ends = torch.stack([self.low, self.high])
-        low, high = ((ends.double() - move.shift) / move.scale).float()
-        return Channels(low, high, ((self.sample.double() - move.shift) / move.scale).float())
+        low, high = move(torch.stack([self.low, self.high]))
+        return Channels(low, high, move(self.sample))
 
     def histogram(self) -> Histogram:
         """Of the sample, with the exact ends."""
@@ -62,14 +71,6 @@ class Channels:
         counted.see(torch.stack([self.low.min(), self.high.max()]))
         counted.see(self.sample)
         return counted
-
-
-@dataclass(frozen=True)
-class Move:
-    """(value − shift) / scale of each channel takes the value's place [C], float64."""
-
-    shift: Tensor
-    scale: Tensor
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,7 @@ class Observed:
         }
         counted = {name: channels[name].histogram() for name in self.histograms if name in moves}
         means = {
-            name: ((mean.double() - moves[name].shift) / moves[name].scale).float() if name in moves else mean
-            for name, mean in self.means.items()
+            name: moves[name](mean) if name in moves else mean for name, mean in self.means.items()
         }
         return Observed(self.histograms | counted, means, channels, self.images)
 
@@ -119,7 +119,8 @@ def observe(
     """
     counted = {name: Histogram() for name in histograms}
     parts = list(batches(network, inputs))
-    images = torch.cat(parts[:_FIRST_BATCHES])
+    first = -(-_IMAGES // len(parts[0]))
+    images = torch.cat(parts[:first])
     averages: dict[str, Tensor] = {}
     ends: dict[str, list[tuple[Tensor, Tensor]]] = {}
     samples: dict[str, list[Tensor]] = {}
@@ -133,7 +134,7 @@ def observe(
                 samples.setdefault(name, []).append(rows[:: 1 + rows.numel() // _KEPT].clone())
             elif name in counted:
                 counted[name].see(value)
-            if number < _FIRST_BATCHES and name in means:
+            if number < first and name in means:
                 part = share * channel_means(value)
                 averages[name] = averages[name] + part if name in averages else part
 

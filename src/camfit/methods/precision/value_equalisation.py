@@ -36,7 +36,7 @@ _PASSING = (nn.ReLU, nn.ReLU6, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,
 _MOST = 64.0
 
 # A stream is left alone unless its readers' error falls to this share: the model is no better than that.
-_WORTH = float(__import__('os').environ.get('WORTH','.5'))
+_WORTH = 0.5
 
 
 @dataclass(frozen=True)
