@@ -91,13 +91,9 @@ class Observed:
 
     def moved(self, moves: Mapping[str, Move]) -> Observed:
         """What a run would have shown of the network whose values were moved so, by name."""
-        channels = {
-            name: seen.moved(moves[name]) if name in moves else seen for name, seen in self.channels.items()
-        }
+        channels = {name: seen.moved(moves[name]) if name in moves else seen for name, seen in self.channels.items()}
         counted = {name: channels[name].histogram() for name in self.histograms if name in moves}
-        means = {
-            name: moves[name](mean) if name in moves else mean for name, mean in self.means.items()
-        }
+        means = {name: moves[name](mean) if name in moves else mean for name, mean in self.means.items()}
         return Observed(self.histograms | counted, means, channels, self.images)
 
 
