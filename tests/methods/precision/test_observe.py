@@ -41,3 +41,12 @@ def test_the_means_are_of_channels_and_batches_count_by_their_images() -> None:
     found = observe(network, x, {}, {"relu"})
     assert len(found.images) == 3
     torch.testing.assert_close(found.means["relu"], x.mean((0, 2, 3)))
+
+
+def test_channels_have_their_ends_over_all_batches_and_places_of_each() -> None:
+    x = torch.linspace(-1, 2, 800).reshape(400, 2)
+    seen = observe(chain((2,), relu=nn.ReLU()), x, channels={INPUT, "relu"}).channels
+    assert (seen[INPUT].low.tolist(), seen[INPUT].high.tolist()) == (x.amin(0).tolist(), x.amax(0).tolist())
+    assert seen["relu"].low.tolist() == [0, 0] and torch.equal(seen["relu"].sample, x.relu())
+    torch.testing.assert_close(seen[INPUT].variance, x.double().var(0, unbiased=False))
+    torch.testing.assert_close(seen["relu"].active, (x > 0).double().mean(0))

@@ -12,6 +12,7 @@ from camfit.methods.precision.folding import Weighted
 from camfit.methods.precision.observe import Channels, observe
 from camfit.methods.precision.placement import Placement
 from camfit.methods.precision.value_equalisation import (
+    Equalised,
     best_scale,
     relative_error,
     streams,
@@ -26,6 +27,10 @@ from networks import inputs, random_network
 
 
 def layers(network: Network, x: torch.Tensor, paths: Collection[str]) -> dict[str, Weighted]:
+    return made(network, x, paths).layers
+
+
+def made(network: Network, x: torch.Tensor, paths: Collection[str]) -> Equalised:
     found = streams(network, paths)
     behind = {name for group in Placement(network, paths).groups for name in group}
     return value_equalised(network, found, behind, channels(network, watched(network, found, behind), x))
@@ -36,8 +41,8 @@ def channels(network: Network, names: Collection[str], x: torch.Tensor) -> dict[
 
 
 def equalise(network: Network, x: torch.Tensor, paths: Collection[str] = ()) -> Network:
-    made = layers(network, x, paths or tuple(network.weighted()))
-    return apply(network, Plan("values", tuple(Replace(path, layer) for path, layer in made.items())))
+    new = layers(network, x, paths or tuple(network.weighted()))
+    return apply(network, Plan("values", tuple(Replace(path, layer) for path, layer in new.items())))
 
 
 def test_two_channels_get_one_range_where_each_has_its_own_reader() -> None:
@@ -55,7 +60,7 @@ def test_the_scale_is_that_of_the_least_error_counted_by_hand() -> None:
     """Peaks 8 and 2, variances 16 and 1, the second channel 0 in half of all places, one row (1, w): with s = 4^-a for
     the second channel the steps are 8/255 of the value and max(1, w s)/127 of the row, so twelve times the error is
     (8/255)² (1 + w² s² / 2) + (max(1, w s)/127)² (16 + 1/s²)."""
-    seen = Channels(*(torch.tensor(values).double() for values in ([8.0, 2.0], [16.0, 1.0], [1.0, 0.5])))
+    seen = Channels(torch.tensor([-4.0, 0.0]), torch.tensor([8.0, 2.0]), torch.tensor([[4.0, 2.0], [-4.0, 0.0]]))
 
     def error(w: float, eighths: int) -> float:
         s = 4.0 ** (-eighths / 8)
@@ -117,6 +122,62 @@ def test_an_addition_ties_what_it_adds(monkeypatch: pytest.MonkeyPatch) -> None:
     assert larger > 1 and same == 8
     torch.testing.assert_close(weight_of(done.layer("b")), torch.eye(2))
     torch.testing.assert_close(weight_of(done.layer("c")), torch.tensor([[1 / larger, 1.0]]))
+
+
+def test_what_only_additions_stand_between_is_centred_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On (1, 0) and (0, 1) a makes (1, 0) and (0, 8), middles (1/2, 4); b makes the same, so the sum's are twice these.
+    b reads a's: its bias is W·(1/2, 4) less its own middles, which is 0; c gets (1, 1)·(1, 8) = 9."""
+    monkeypatch.setattr(value_equalisation, "_WORTH", 0.0)
+    network = residual()
+    found = made(network, torch.eye(2), tuple(network.weighted()))
+    biases = {path: layer.bias.tolist() for path, layer in found.layers.items() if layer.bias is not None}
+    assert biases == {"a": [-0.5, -4], "b": [0, 0], "c": [9]}
+    assert {name: move.shift.tolist() for name, move in found.moves.items()} == {
+        "a": [0.5, 4], "b": [0.5, 4], "add": [1, 8],
+    }  # fmt: skip
+    done = equalise(network, torch.eye(2))
+    x = torch.randn(5, 2)
+    torch.testing.assert_close(done(x), network(x))
+    seen = channels(done, {"add"}, torch.eye(2))["add"]
+    assert (seen.low.tolist(), seen.high.tolist()) == ([-1, -8], [1, 8])
+
+
+@pytest.mark.parametrize("reader", ["padded", "behind a ReLU", "grouped"])
+def test_no_constant_is_taken_off_where_zeros_must_stay(reader: str) -> None:
+    first = nn.Conv2d(2, 2, 1)
+    second = nn.Conv2d(2, 2, 1, padding=int(reader == "padded"), groups=2 if reader == "grouped" else 1)
+    between: dict[str, nn.Module] = {"relu": nn.ReLU()} if reader == "behind a ReLU" else {}
+    network = chain((2, 4, 4), first=first, **between, second=second)
+    found = made(network, torch.randn(3, 2, 4, 4) + 1, ("first", "second"))
+    assert not any(bool(move.shift.any()) for move in found.moves.values())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_was_seen_is_moved_as_the_network_is(seed: int) -> None:
+    """Without a second run: channels, histograms and means of the new network's values, from those of the old one's."""
+    network = random_network(seed).double()
+    x = inputs(network, seed)
+    paths = tuple(network.weighted())
+    found = streams(network, paths)
+    behind = {name for group in Placement(network, paths).groups for name in group}
+    means = {network.calls(path)[0].name for path in paths if len(network.calls(path)) == 1}
+    seen = observe(network, x, behind, means, watched(network, found, behind))
+    equal = value_equalised(network, found, behind, seen.channels)
+    edits = tuple(Replace(path, layer) for path, layer in equal.layers.items())
+    again = observe(apply(network, Plan("values", edits)), x, behind, means, watched(network, found, behind))
+    moved = seen.moved(equal.moves)
+    for name, expected in again.channels.items():
+        for one, other in zip(
+            (expected.low, expected.high, expected.sample),
+            (moved.channels[name].low, moved.channels[name].high, moved.channels[name].sample),
+            strict=True,
+        ):
+            torch.testing.assert_close(other, one, rtol=1e-9, atol=1e-9)
+    for name in behind:
+        assert moved.histograms[name].low == pytest.approx(again.histograms[name].low, abs=1e-9)
+        assert moved.histograms[name].high == pytest.approx(again.histograms[name].high, abs=1e-9)
+    for name in means:
+        torch.testing.assert_close(moved.means[name], again.means[name], rtol=1e-9, atol=1e-9)
 
 
 def test_what_others_make_or_read_stays() -> None:

@@ -59,7 +59,8 @@ class Int8:
         equalise: cross-layer equalisation first (Nagel et al., ICCV 2019); of use where scales are per tensor.
         value_equalisation: channels of one value brought nearer to a common range first (Meller et al., ICML 2019)
             where the layers that read it gain by it: they do in networks whose channels differ much behind depthwise
-            layers (MobileNet v2). Only with weights per channel, whose scales take it up.
+            layers (MobileNet v2). Channels of linear bottlenecks are centred too (Wei et al., EMNLP 2023). Only with
+            weights per channel, whose scales take it up.
         bias_correction: takes the mean error of each output channel out of the bias (Nagel et al., ICCV 2019).
         output_rounding: layers whose outputs read at most so many inputs round their weights for the least error of the
             output (Frantar et al., NeurIPS 2022), not of each weight; 0: none do. Only with ``bias_correction``.
@@ -122,10 +123,11 @@ class Int8:
         seen = self._observed(exact, placement, inputs, scalable)
         behind = {name for group in placement.groups for name in group}
         equal = value_equalised(exact, scalable, behind, seen.channels, 2 ** (self.weight_bits - 1) - 1)
-        if equal:
-            float_edits = replacements(work, replaced | equal, norms)
+        if equal.layers:
+            float_edits = replacements(work, replaced | equal.layers, norms)
             exact = apply(work, Plan(method, float_edits))
-            seen = self._observed(exact, placement, inputs, [])
+            order_memory(exact, torch.channels_last)
+            seen = seen.moved(equal.moves)
         bytes_of = self._steps(exact, placement, seen, method)
         edits = [*float_edits]
         notes: dict[str, dict[str, float | int | str]] = {}

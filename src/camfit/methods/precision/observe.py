@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -15,17 +16,61 @@ from camfit.network import INPUT, Network
 # Numbers in a batch's largest value, at most (or one image): a batch of ResNet-18 then stays in the cache.
 _BATCH = 1 << 23
 
-# Channels are looked at over so many batches; when biases are corrected their values must be held in memory at once.
-_FIRST_BATCHES = 4
+# Means are taken over the first batches that have so many images: correcting a bias on one costs as much as looking at
+# it, and its values are held in memory all at once.
+_IMAGES = 24
+
+# Numbers of a batch of a value that are kept, where its channels are wanted.
+_KEPT = 1 << 16
+
+
+@dataclass(frozen=True)
+class Move:
+    """(value − shift) / scale of each channel takes the value's place [C], float64."""
+
+    shift: Tensor
+    scale: Tensor
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """The values [..., C] moved."""
+        return ((values - self.shift) / self.scale).to(values.dtype)
 
 
 @dataclass(frozen=True)
 class Channels:
-    """Of each channel of a value [C], float64: largest magnitude, variance, and the share of places that are not 0."""
+    """Of each channel of a value: its ends [C] over all images, and places that were picked evenly [places, C]."""
 
-    peak: Tensor
-    variance: Tensor
-    active: Tensor
+    low: Tensor
+    high: Tensor
+    sample: Tensor
+
+    @property
+    def peak(self) -> Tensor:
+        """Largest magnitude [C]."""
+        return torch.maximum(-self.low, self.high)
+
+    @cached_property
+    def variance(self) -> Tensor:
+        """Of the sample [C], float64."""
+        sample = self.sample.double()
+        return (sample - sample.mean(0)).square_().mean(0)
+
+    @cached_property
+    def active(self) -> Tensor:
+        """Share of the sample's places that are not 0 [C], float64."""
+        return (self.sample != 0).double().mean(0)
+
+    def moved(self, move: Move) -> Channels:
+        """After the value has been moved."""
+        low, high = move(torch.stack([self.low, self.high]))
+        return Channels(low, high, move(self.sample))
+
+    def histogram(self) -> Histogram:
+        """Of the sample, with the exact ends."""
+        counted = Histogram()
+        counted.see(torch.stack([self.low.min(), self.high.max()]))
+        counted.see(self.sample)
+        return counted
 
 
 @dataclass(frozen=True)
@@ -35,7 +80,7 @@ class Observed:
     Attributes:
         histograms: of values, by name.
         means: of the channels of values [C], by name, over ``images``.
-        channels: more of the channels of values, by name, over ``images``.
+        channels: more of the channels of values, by name.
         images: the first of the inputs.
     """
 
@@ -43,6 +88,13 @@ class Observed:
     means: dict[str, Tensor]
     channels: dict[str, Channels]
     images: Tensor
+
+    def moved(self, moves: Mapping[str, Move]) -> Observed:
+        """What a run would have shown of the network whose values were moved so, by name."""
+        channels = {name: seen.moved(moves[name]) if name in moves else seen for name, seen in self.channels.items()}
+        counted = {name: channels[name].histogram() for name in self.histograms if name in moves}
+        means = {name: moves[name](mean) if name in moves else mean for name, mean in self.means.items()}
+        return Observed(self.histograms | counted, means, channels, self.images)
 
 
 @torch.no_grad()
@@ -63,43 +115,41 @@ def observe(
     """
     counted = {name: Histogram() for name in histograms}
     parts = list(batches(network, inputs))
-    images = torch.cat(parts[:_FIRST_BATCHES])
+    first = -(-_IMAGES // len(parts[0]))
+    images = torch.cat(parts[:first])
     averages: dict[str, Tensor] = {}
-    moments: dict[str, Tensor] = {}
-    peaks: dict[str, Tensor] = {}
-
-    def add(sums: dict[str, Tensor], name: str, part: Tensor) -> None:
-        sums[name] = sums[name] + part if name in sums else part
-
+    ends: dict[str, list[tuple[Tensor, Tensor]]] = {}
+    samples: dict[str, list[Tensor]] = {}
     for number, batch in enumerate(parts):
 
         def visit(name: str, value: Tensor, share: float = len(batch) / len(images), number: int = number) -> None:
-            if name in counted:
-                counted[name].see(value)
-            if number >= _FIRST_BATCHES:
-                return
-            if name in means:
-                add(averages, name, share * channel_means(value))
             if name in channels:
-                peak, moments_of = _peak_and_moments(value)
-                peaks[name] = torch.maximum(peaks[name], peak) if name in peaks else peak
-                add(moments, name, share * moments_of)
+                rows = by_place(value)
+                high = rows.amax(0)
+                ends.setdefault(name, []).append((rows.amin(0), high))
+                samples.setdefault(name, []).append(rows[:: 1 + rows.numel() // _KEPT].clone())
+            elif name in counted:
+                counted[name].see(value)
+            if number < first and name in means:
+                part = share * channel_means(value)
+                averages[name] = averages[name] + part if name in averages else part
 
         walk(network, batch, visit)
     found = {
-        name: Channels(peaks[name], (power - mean.square()).clamp_min(0), active)
-        for name, (mean, power, active) in moments.items()
+        name: Channels(
+            torch.stack([low for low, _ in seen]).amin(0),
+            torch.stack([high for _, high in seen]).amax(0),
+            torch.cat(samples[name]),
+        )
+        for name, seen in ends.items()
     }
+    counted |= {name: found[name].histogram() for name in counted if name in found}
     return Observed(counted, averages, found, images)
 
 
-def _peak_and_moments(value: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each channel [C] of a value [N, C, ...], float64: largest magnitude; mean, mean square and share that is not
-    0 [3, C]."""
-    places = [dim for dim in range(value.dim()) if dim != 1]
-    peak, norm, count = (torch.linalg.vector_norm(value, ord=order, dim=places).double() for order in (torch.inf, 2, 0))
-    number = value.numel() / max(1, value.shape[1])
-    return peak, torch.stack([channel_means(value).double(), norm.square() / number, count / number])
+def by_place(value: Tensor) -> Tensor:
+    """A value [N, C, ...] as [places, C]; no copy where it is ``torch.channels_last``."""
+    return value.movedim(1, -1).reshape(-1, value.shape[1])
 
 
 def channel_means(value: Tensor) -> Tensor:

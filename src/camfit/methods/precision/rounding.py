@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from camfit.methods.precision.folding import Weighted
+from camfit.methods.precision.observe import by_place
 
 # Places of a layer's input that its covariance is taken from, at most; and the share of H's mean diagonal added to it.
 _PLACES = 1 << 15
@@ -49,7 +50,10 @@ def input_covariance(layer: Weighted, x: Tensor) -> Tensor:
 
     x: the layer's input [N, C, H, W], or [N, C].
     """
-    if isinstance(layer, nn.Conv2d):
+    if isinstance(layer, nn.Conv2d) and layer.groups == layer.weight[0, 0].numel() == 1 and not any(layer.padding):
+        rows = by_place(x[:, :, :: layer.stride[0], :: layer.stride[1]])
+        columns = rows[:: 1 + len(rows) // _PLACES].T[None]
+    elif isinstance(layer, nn.Conv2d):
         groups = layer.groups
         height, width = layer.kernel_size
         # Whole images, and of these only some: a sample of places within would need all the unfolding first.

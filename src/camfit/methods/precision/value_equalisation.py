@@ -11,6 +11,10 @@ that is even over a step d, with variance d² / 12, and independent of all other
 the bias. An output of weights w in steps d_w has Σ w² n d_x² / 12 + Σ v d_w² / 12, from inputs in steps d_x that have
 the variance v and are not 0 in a share n of all places.
 
+Before that the channels are *centred* where nothing but additions stands between layers (linear bottlenecks): the
+middle of a channel's range goes into biases, so that one zero point suits all channels. Wei et al., Outlier
+Suppression+, EMNLP 2023.
+
 Through ReLU6 too, with a <= 1/2: a channel that reached m then reaches √(m M) <= 6. It is cut off at what was 6 s
 before: the function is the same up to √(M / m) times the largest value that was seen, and not beyond.
 """
@@ -26,7 +30,7 @@ from torch import Tensor, nn
 from camfit.forms import stored_of, weight_of
 from camfit.methods.precision.equalise import input_channels_times
 from camfit.methods.precision.folding import Weighted, rebuilt
-from camfit.methods.precision.observe import Channels
+from camfit.methods.precision.observe import Channels, Move
 from camfit.network import INPUT, Add, Network, Node
 
 # What a scale of a channel passes through; ReLU6 only for scales up to 1.
@@ -92,6 +96,14 @@ def watched(network: Network, found: Sequence[Stream], bytes_behind: Collection[
     return made | {network.calls(path)[0].inputs[0] for stream in found for path in stream.readers}
 
 
+@dataclass(frozen=True)
+class Equalised:
+    """New layers by path, and what they do to values, by name."""
+
+    layers: dict[str, Weighted]
+    moves: dict[str, Move]
+
+
 @torch.no_grad()
 def value_equalised(
     network: Network,
@@ -99,7 +111,7 @@ def value_equalised(
     bytes_behind: Collection[str],
     seen: Mapping[str, Channels],
     levels: int = 127,
-) -> dict[str, Weighted]:
+) -> Equalised:
     """New layers in place of those that make or read equalised values.
 
     Args:
@@ -110,6 +122,7 @@ def value_equalised(
         levels: the largest integer of a weight.
     """
     layers: dict[str, Weighted] = {}
+    moves: dict[str, Move] = {}
 
     def layer(path: str) -> Weighted:
         now = layers.get(path, network.layer(path))
@@ -117,33 +130,82 @@ def value_equalised(
         return now
 
     for stream in found:
-        shape = len(stored_of(layer(stream.producers[0])))
-        peaks = [seen[name].peak for name in sorted(stream.names & {*bytes_behind}) if len(seen[name].peak) == shape]
+        width = len(stored_of(layer(stream.producers[0])))
+        shifts = centres(network, stream, seen)
+
+        def centred(name: str, shifts: Mapping[str, Tensor] = shifts) -> Channels:
+            return seen[name].moved(Move(shifts[name], torch.ones_like(shifts[name]))) if name in shifts else seen[name]
+
+        here = [centred(name) for name in sorted(stream.names & {*bytes_behind})]
+        peaks = [channels.peak.double() for channels in here if len(channels.low) == width]
         if not peaks:
             continue
         peak = torch.stack(peaks).amax(0)
         if not bool(peak.isfinite().all()) or not bool(peak.any()):
             continue
-        readers = [(layer(path), seen[network.calls(path)[0].inputs[0]]) for path in stream.readers]
+        read = {path: network.calls(path)[0].inputs[0] for path in stream.readers}
         capped = any(
             isinstance(network.get_submodule(node.layer), nn.ReLU6)
             for node in network.nodes
             if node.name in stream.names
         )
+        readers = [(layer(path), centred(name)) for path, name in read.items()]
         scale = best_scale(peak, readers, levels, 0.5 if capped else 1.0)
-        if bool((scale == 1).all()):
+        if bool((scale == 1).all()) and not shifts:
             continue
+        for name in stream.names:
+            spread = scale.repeat_interleave(network.shapes()[name][0] // width)
+            moves[name] = Move(shifts.get(name, torch.zeros_like(spread)), spread)
         for path in stream.producers:
-            one = layer(path)
-            stored = stored_of(one).double()
-            bias = None if one.bias is None else one.bias.double() / scale
-            layers[path] = rebuilt(one, stored / scale.reshape(-1, *[1] * (stored.dim() - 1)), bias)
-        for path in stream.readers:
-            one = layer(path)
-            layers[path] = rebuilt(
-                one, input_channels_times(stored_of(one).double(), one, _spread(scale, one)), one.bias
-            )
-    return layers
+            layers[path] = _made_so(layer(path), moves[network.calls(path)[0].name])
+        for path, name in read.items():
+            layers[path] = _read_so(layer(path), _spread(scale, layer(path)), shifts.get(name))
+    return Equalised(layers, moves)
+
+
+def _made_so(layer: Weighted, move: Move) -> Weighted:
+    """A layer that makes the moved value."""
+    stored = stored_of(layer).double()
+    bias = None if layer.bias is None else layer.bias.double()
+    if move.shift.any():
+        bias = -move.shift if bias is None else bias - move.shift
+    scale = move.scale.reshape(-1, *[1] * (stored.dim() - 1))
+    return rebuilt(layer, stored / scale, None if bias is None else bias / move.scale)
+
+
+def _read_so(layer: Weighted, scale: Tensor, shift: Tensor | None) -> Weighted:
+    """A layer that makes of the moved value what the old one made of it; ``shift`` only for readers of all inputs."""
+    bias = layer.bias
+    if shift is not None:
+        constant = weight_of(layer).double().flatten(1) @ shift
+        bias = constant if bias is None else bias.double() + constant
+    return rebuilt(layer, input_channels_times(stored_of(layer).double(), layer, scale), bias)
+
+
+def centres(network: Network, stream: Stream, seen: Mapping[str, Channels]) -> dict[str, Tensor]:
+    """The constants that are taken off the channels of a stream's values [C], by name; none where that cannot be.
+
+    What a layer makes loses the middle of its range, and an addition what its inputs lose. That needs additions alone
+    between the layers, and readers of one place that pad nothing and have one group.
+    """
+    shifts: dict[str, Tensor] = {}
+    for path in stream.readers:
+        layer = network.layer(path)
+        if isinstance(layer, nn.Conv2d) and (layer.groups > 1 or layer.weight[0, 0].numel() > 1 or any(layer.padding)):
+            return {}
+    made = {network.calls(path)[0].name for path in stream.producers}
+    for node in network.nodes:
+        if node.name not in stream.names:
+            continue
+        if node.name in made:
+            if node.name not in seen or not bool(seen[node.name].peak.isfinite().all()):
+                return {}
+            shifts[node.name] = (seen[node.name].low + seen[node.name].high).double() / 2
+        elif isinstance(network.get_submodule(node.layer), Add):
+            shifts[node.name] = torch.stack([shifts[name] for name in node.inputs]).sum(0)
+        else:
+            return {}
+    return shifts
 
 
 @torch.no_grad()
