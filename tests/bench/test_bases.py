@@ -52,6 +52,15 @@ def test_a_network_of_another_recipe_is_refused(tmp_path: Path) -> None:
         bases.base("lenet-300-100", 0, tmp_path)
 
 
+def test_a_record_that_does_not_know_an_option_yet_is_of_its_default(tmp_path: Path) -> None:
+    first = bases.base("lenet-300-100", 0, tmp_path)
+    record = tmp_path / "lenet-300-100" / "seed-0" / "training.json"
+    kept = read_json(record)
+    del kept["training"]["keep_norms"]
+    write_json(record, kept)
+    assert bases.base("lenet-300-100", 0, tmp_path).seconds == first.seconds
+
+
 def test_unknown_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CamfitError, match="'lenet': expected one of lenet-300-100"):
         bases.base("lenet", 0, tmp_path)

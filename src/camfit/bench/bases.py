@@ -107,6 +107,8 @@ def base(name: str, seed: int, folder: Path, progress: Callable[[str], None] = l
         write_json(record, {**made_by, "seconds": time.monotonic() - started, "validation": score})
         (place / "checkpoint.pt").unlink(missing_ok=True)
     found = read_json(record)
-    if any(found.get(key) != value for key, value in made_by.items()):
+    # A record of before an option of training existed is of its default.
+    told = {**found, "training": msgspec.to_builtins(msgspec.convert(found.get("training"), Train))}
+    if any(told.get(key) != value for key, value in made_by.items()):
         raise CamfitError(f"{record}: found a network of another recipe, expected {made_by}; delete {place}")
     return Base(name, load_network(kept), dataset, training, validation, test, task, found["seconds"])
