@@ -91,7 +91,8 @@ def test_a_trained_module_is_taken_as_it_is(data: Dataset, trained: nn.Module, t
     check(result, data)
     assert result.before.accuracy == result.after.accuracy > 0.9
     assert result.record["steps"] == []
-    expected = predict(trained, to_tensor(data.test.images, data.normalisation)).numpy()  # type: ignore[arg-type]
+    with torch.no_grad():
+        expected = trained.eval()(to_tensor(data.test.images, data.normalisation)).numpy()
     np.testing.assert_allclose(Engine(result.file).run(data.test.images), expected, rtol=1e-4, atol=1e-4)
     assert all(torch.equal(value, before[name]) for name, value in trained.state_dict().items())
     with pytest.raises(RunError, match="holds no trained original"):
