@@ -59,6 +59,10 @@ def test_a_record_that_does_not_know_an_option_yet_is_of_its_default(tmp_path: P
     del kept["training"]["keep_norms"]
     write_json(record, kept)
     assert bases.base("lenet-300-100", 0, tmp_path).seconds == first.seconds
+    for broken in ({"training": None}, {"training": {**kept["training"], "newer": 1}}):
+        write_json(record, {**kept, **broken})
+        with pytest.raises(CamfitError, match=r"another recipe.*delete"):
+            bases.base("lenet-300-100", 0, tmp_path)
 
 
 def test_unknown_names_are_refused(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import torch
@@ -107,8 +108,14 @@ def base(name: str, seed: int, folder: Path, progress: Callable[[str], None] = l
         write_json(record, {**made_by, "seconds": time.monotonic() - started, "validation": score})
         (place / "checkpoint.pt").unlink(missing_ok=True)
     found = read_json(record)
-    # A record of before an option of training existed is of its default.
-    told = {**found, "training": msgspec.to_builtins(msgspec.convert(found.get("training"), Train))}
-    if any(told.get(key) != value for key, value in made_by.items()):
+    if _without_defaults(found) != _without_defaults(made_by):
         raise CamfitError(f"{record}: found a network of another recipe, expected {made_by}; delete {place}")
     return Base(name, load_network(kept), dataset, training, validation, test, task, found["seconds"])
+
+
+def _without_defaults(record: Any) -> dict[str, Any]:
+    """What made a network, but for options of training at their default: an older record does not know them all."""
+    told = {key: record.get(key) for key in ("data", "training", "seed")}
+    defaults = msgspec.to_builtins(Train(0))
+    training = told["training"] or {}
+    return told | {"training": {key: value for key, value in training.items() if value != defaults.get(key)}}

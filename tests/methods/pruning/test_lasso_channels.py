@@ -1,3 +1,5 @@
+"""PR8: the LASSO path by hand, what it takes and leaves, and the least squares behind it."""
+
 from __future__ import annotations
 
 from dataclasses import replace

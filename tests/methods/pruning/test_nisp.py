@@ -1,3 +1,5 @@
+"""PR9: Inf-FS by hand, and importance propagated backwards through each kind of layer."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""PR5: Taylor's criterion and the paper's others by hand, and against the oracle where the loss is linear."""
+
 from __future__ import annotations
 
 import pytest
