@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from agreement.page import write
-from agreement.tally import Tally
+from agreement.tally import Tally, subject
 
 # Seeds between two savings.
 RANGE = 800
@@ -21,11 +21,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="agreement", description="Torch against the engine on random networks.")
     parser.add_argument("--count", type=int, default=1000, help="how many seeds")
     parser.add_argument("--seed", type=int, default=0, help="the first")
-    parser.add_argument("--state", type=Path, help="file of what is done: a run that was killed goes on from there")
+    parser.add_argument(
+        "--state", type=Path, help="file of what is done: a run of the same engine that was killed goes on from there"
+    )
     parser.add_argument("--write", type=Path, help="folder for agree.md and agree.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    tally = Tally.load(options.state) if options.state else Tally()
+    tally = Tally.load(options.state) if options.state else Tally(subject())
     end = options.seed + options.count
     begin = max([options.seed, *(last for first, last in tally.seeds if options.seed <= first < end)])
     started, before = time.monotonic(), begin

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
+from functools import cache
 from pathlib import Path
 
 import msgspec
 
+import camfit
+import integer_graph
+import networks
 from agreement.cases import VARIANTS, Structure
 from agreement.check import check
+from camfit import _native
+
+
+@cache
+def subject() -> str:
+    """Digest of the engine and of what makes and checks the cases: what another one has seen says nothing of these."""
+    digest = hashlib.sha256()
+    files = [Path(str(module.__file__)) for module in (_native, networks, integer_graph)]
+    for folder in (Path(__file__).parent, Path(str(camfit.__file__)).parent / "pack"):
+        files += sorted(folder.glob("*.py"))
+    for path in files:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 class Tally(msgspec.Struct):
     """Attributes:
+    subject: see :func:`subject`.
     seeds: half-open ranges that are done, in order.
     cases: compared.
     undecided: seeds of cases with a sign on the edge (see :mod:`agreement.check`).
@@ -20,6 +39,7 @@ class Tally(msgspec.Struct):
     compared: how often what was compared.
     """
 
+    subject: str
     seeds: list[tuple[int, int]] = msgspec.field(default_factory=list)
     cases: int = 0
     undecided: list[int] = msgspec.field(default_factory=list)
@@ -58,5 +78,9 @@ class Tally(msgspec.Struct):
 
     @classmethod
     def load(cls, path: Path) -> Tally:
-        """The file's tally; an empty one where there is no file."""
-        return msgspec.json.decode(path.read_bytes(), type=cls) if path.exists() else cls()
+        """The file's tally; an empty one where there is no file, or where its subject was another."""
+        try:
+            tally = msgspec.json.decode(path.read_bytes(), type=cls)
+        except (FileNotFoundError, msgspec.ValidationError):
+            return cls(subject())
+        return tally if tally.subject == subject() else cls(subject())

@@ -1,4 +1,6 @@
 // Up to 8 channels: scale and shift are repeated to whole vectors, `channels` of which hold 8 pixels. For vectors of 8.
+// The product is rounded before the sum, as in plain C++ and torch: where bytes are made of the result, all sets shall
+// make the same ones. (Built without contraction.)
 #pragma once
 #include "../simd.h"
 
@@ -17,12 +19,12 @@ void normalise(const Value* in, int pixels, int channels, const float* scale, co
     for (int i = 0; i < values; ++i) scales[i] = scale[i % channels], shifts[i] = shift[i % channels];
     for (; p + kLanes <= pixels; p += kLanes, in += values, out += values)
       for (int i = 0; i < values; i += kLanes)
-        fma(Vec8::load(in + i), Vec8::load(scales + i), Vec8::load(shifts + i)).store(out + i);
+        (Vec8::load(in + i) * Vec8::load(scales + i) + Vec8::load(shifts + i)).store(out + i);
   }
   for (; p < pixels; ++p, in += channels, out += channels) {
     int c = 0;
     for (; c + kLanes <= channels; c += kLanes)
-      fma(Vec8::load(in + c), Vec8::load(scale + c), Vec8::load(shift + c)).store(out + c);
+      (Vec8::load(in + c) * Vec8::load(scale + c) + Vec8::load(shift + c)).store(out + c);
     for (; c < channels; ++c) out[c] = float(in[c]) * scale[c] + shift[c];
   }
 }
