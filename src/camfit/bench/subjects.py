@@ -108,6 +108,9 @@ def subjects() -> tuple[Subject, ...]:
             for key, title, name, shape, _ in _FLOAT
             if key in ("resnet20", "vgg-small")
         ),
+        Subject(
+            "alexnet-sparse", "AlexNet, 3×224×224, 10 % of the weights of linear layers, 16 values", _sparse_classifier
+        ),
         Subject("binary", "convolution 3×3, 256→256, 14×14", _binary),
         Subject("vgg-small-xnor", "VGG-small as XNOR-Net plans it, 3×32×32", _binary_network),
     )
@@ -121,13 +124,15 @@ def _precisions(name: str, shape: tuple[int, int, int], classes: int) -> tuple[E
     """The network in float32 and in integers."""
     network = _zoo(name, shape, classes)
     image = _image(network)
-    inputs = torch.rand(_CALIBRATION, *shape, generator=torch.Generator().manual_seed(SEED))
-    calibration = Calibration(inputs, torch.zeros(len(inputs), dtype=torch.int64))
-    integer = [
-        Entry("camfit", form, apply(network, method.plan(network, calibration)).eval(), image, network)
-        for form, method in _INT8
-    ]
+    integer = [Entry("camfit", form, _rounded(network, method), image, network) for form, method in _INT8]
     return Entry("camfit", "float32", network, image), *integer, Entry("peers", "", network, image)
+
+
+def _rounded(network: Network, method: Int8) -> Network:
+    """Layers whose weights are in a codebook stay as they are."""
+    inputs = torch.rand(_CALIBRATION, *network.input_shape, generator=torch.Generator().manual_seed(SEED))
+    calibration = Calibration(inputs, torch.zeros(len(inputs), dtype=torch.int64))
+    return apply(network, method.plan(network, calibration)).eval()
 
 
 def _image(network: Network) -> Tensor:
@@ -234,6 +239,18 @@ def _sparse_network(name: str, shape: tuple[int, int, int]) -> tuple[Entry, ...]
             _sparse_codebook(layer, stored_of(layer).detach().clone())
     _know_statistics(network)
     return _same(network.eval())
+
+
+@torch.no_grad()
+def _sparse_classifier() -> tuple[Entry, ...]:
+    """What reads 58.6 of AlexNet's 61.1 million weights as Deep Compression leaves it, and its convolutions in integers."""
+    network = _zoo("alexnet", (3, 224, 224), 1000)
+    for layer in network.weighted().values():
+        if isinstance(layer, nn.Linear):
+            _sparse_codebook(layer, stored_of(layer).detach().clone())
+    image = _image(network)
+    integer = Entry("camfit", "int8 convolutions", _rounded(network, Int8()), image, network)
+    return Entry("camfit", "float32", network, image), integer, Entry("peers", "", network, image)
 
 
 @torch.no_grad()
