@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+import operator
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,13 +13,10 @@ from camfit.errors import ModelError
 from camfit.layers import pair
 from camfit.network import Add, Concat
 from camfit.trace.arguments import arg, copy_values, where
-from camfit.trace.split import narrow, slice_, split
+from camfit.trace.shuffle import channel_shuffle, reshape, transpose
+from camfit.trace.split import narrow, pick, slice_, split
+from camfit.trace.tracer import Handler, Tracer
 from camfit.trace.transposed import conv_transpose2d, pixel_shuffle
-
-if TYPE_CHECKING:
-    from camfit.trace.tracer import Tracer
-
-Handler = Callable[["Tracer", torch.fx.Node], None]
 
 
 def _conv2d(t: Tracer, node: torch.fx.Node) -> None:
@@ -126,90 +123,6 @@ def _mean(t: Tracer, node: torch.fx.Node) -> None:
         t.add(node, nn.Flatten(1), [node], t.fresh(f"{node.name}_flatten"))
 
 
-@dataclass(frozen=True)
-class Fold:
-    """A view of the image ``source``: its channels as [groups, places] or, ``swapped``, as [places, groups]."""
-
-    source: torch.fx.Node
-    groups: int
-    places: int
-    swapped: bool
-
-    @property
-    def shuffles(self) -> bool:
-        """Whether the channels are in another order than before."""
-        return self.swapped and self.groups > 1 and self.places > 1
-
-
-SHUFFLE = "a channel shuffle: channels seen as [groups, places], these two transposed, and seen as channels again"
-
-
-def _folds(image: tuple[int, ...], new: tuple[int, ...]) -> bool:
-    """Whether ``new`` is the image with its channels in two dimensions, its pixels in two or one."""
-    pixels = new[2:]
-    flat = (image[1] * image[2],)
-    return len(new) in (3, 4) and new[0] * new[1] == image[0] and pixels in (image[1:], flat) and new[1:] != image[1:]
-
-
-def _reshape(t: Tracer, node: torch.fx.Node) -> None:
-    source = node.args[0]
-    new = tuple(node.meta["val"].shape)
-    if isinstance(source, torch.fx.Node) and source in t.folds:
-        _unfold(t, node, t.folds[source])
-        return
-    old = t.shapes[t.value(source, node)]
-    if new[0] == t.batch and tuple(new[1:]) == old:
-        t.same(node, source)
-    elif new[0] == t.batch and len(old) == 3 and _folds(old, tuple(new[1:])):
-        assert isinstance(source, torch.fx.Node)
-        t.folds[node] = Fold(source, new[1], new[2], swapped=False)
-    elif new[0] == t.batch and len(new) == 2:
-        t.add(node, nn.Flatten(1), [source])
-    else:
-        raise ModelError(
-            f"{node.target} {where(node)}: {list(old)} to {list(new[1:])}; "
-            "camfit expects flattening to a vector per image"
-        )
-
-
-def _transpose(t: Tracer, node: torch.fx.Node) -> None:
-    """The middle of a channel shuffle."""
-    source: Any = node.args[0]
-    rank = len(node.meta["val"].shape)
-    order, axes = list(range(rank)), cast("Sequence[Any]", node.args[1:])
-    if str(node.target) == "aten.permute.default":
-        order = [axis % rank for axis in axes[0]]
-    else:
-        first, second = (axis % rank for axis in axes)
-        order[first], order[second] = order[second], order[first]
-    if source not in t.folds:
-        t.value(source, node)
-    if source not in t.folds or order != [0, 2, 1, *range(3, rank)]:
-        raise ModelError(f"{node.target} {where(node)}: dimensions in the order {order}; camfit expects {SHUFFLE}")
-    t.folds[node] = replace(t.folds[source], swapped=not t.folds[source].swapped)
-
-
-def _unfold(t: Tracer, node: torch.fx.Node, fold: Fold) -> None:
-    """The end of a channel shuffle: back to an image, or to a vector at once."""
-    shape, new = t.shapes[t.value(fold.source, node)], tuple(node.meta["val"].shape)
-    if new[0] != t.batch or (tuple(new[1:]) != shape and len(new) != 2):
-        raise ModelError(f"{node.target} {where(node)} to {list(new[1:])}; camfit expects {SHUFFLE}")
-    if fold.shuffles:
-        t.add(node, nn.ChannelShuffle(fold.groups), [fold.source], t.fresh("channel_shuffle"))
-    else:
-        t.same(node, fold.source)
-    if len(new) == 2:
-        t.add(node, nn.Flatten(1), [node], t.fresh(f"{node.name}_flatten"))
-
-
-def _channel_shuffle(t: Tracer, node: torch.fx.Node) -> None:
-    groups, shape = int(node.args[1]), t.shapes[t.value(node.args[0], node)]  # type: ignore[arg-type]
-    if groups in (1, shape[0]):
-        t.same(node, node.args[0])
-    else:
-        t.add(node, nn.ChannelShuffle(groups), [node.args[0]])
-
-
 def _add(t: Tracer, node: torch.fx.Node) -> None:
     a, b = node.args[:2]
     if arg(node, 2, "alpha", 1) != 1 or not isinstance(b, torch.fx.Node):
@@ -281,20 +194,21 @@ HANDLERS: dict[str, Handler] = {
     "aten.avg_pool2d.default": _pool(nn.AvgPool2d),
     "aten.adaptive_avg_pool2d.default": _adaptive_avg_pool,
     "aten.mean.dim": _mean,
-    "aten.flatten.using_ints": _reshape,
-    "aten.view.default": _reshape,
-    "aten.reshape.default": _reshape,
-    "aten.squeeze.dims": _reshape,
-    "aten.unflatten.int": _reshape,
-    "aten.transpose.int": _transpose,
-    "aten.swapaxes.default": _transpose,
-    "aten.permute.default": _transpose,
-    "aten.channel_shuffle.default": _channel_shuffle,
+    "aten.flatten.using_ints": reshape,
+    "aten.view.default": reshape,
+    "aten.reshape.default": reshape,
+    "aten.squeeze.dims": reshape,
+    "aten.unflatten.int": reshape,
+    "aten.transpose.int": transpose,
+    "aten.swapaxes.default": transpose,
+    "aten.permute.default": transpose,
+    "aten.channel_shuffle.default": channel_shuffle,
     "aten.pixel_shuffle.default": pixel_shuffle,
     "aten.split.Tensor": split,
     "aten.split_with_sizes.default": split,
     "aten.chunk.default": split,
     "aten.tensor_split.sections": split,
+    str(operator.getitem): pick,
     "aten.narrow.default": narrow,
     "aten.slice.Tensor": slice_,
     "aten.add.Tensor": _add,
@@ -312,7 +226,7 @@ HANDLERS: dict[str, Handler] = {
     "aten._assert_tensor_metadata.default": _ignore,
 }
 
-# Ops whose result is (or may be) another look at their first argument's memory.
+# Of each the result is (or may be) another look at the first argument's memory.
 VIEWS = frozenset(
     f"aten.{name}"
     for name in (

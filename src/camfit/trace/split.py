@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from camfit.errors import ModelError
 from camfit.network import Slice
 from camfit.trace.arguments import arg, where
-
-if TYPE_CHECKING:
-    from camfit.trace.tracer import Tracer
+from camfit.trace.tracer import Tracer
 
 
 def split(t: Tracer, node: torch.fx.Node) -> None:

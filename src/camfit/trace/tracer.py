@@ -1,15 +1,13 @@
-"""From any PyTorch model to a :class:`~camfit.network.Network`, through ``torch.export``.
+"""Reads an exported graph op by op.
 
-The exported graph is read op by op; each op becomes a call of an ordinary module (``nn.Conv2d``, ``nn.ReLU``, ...),
-as trace/ops.py says.
+Each op becomes a call of an ordinary module (``nn.Conv2d``, ``nn.ReLU``, ...), which its handler adds.
 Layers with parameters keep their path in the original model, so ``state_dict`` names stay; ops without parameters are
 named after themselves.
 """
 
 from __future__ import annotations
 
-import operator
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
@@ -19,66 +17,30 @@ from torch.export import ExportedProgram
 from camfit.errors import ModelError
 from camfit.network import INPUT, Network, Node
 from camfit.trace.arguments import where
-from camfit.trace.ops import HANDLERS, SHUFFLE, VIEWS, Fold
-from camfit.trace.split import pick
+from camfit.trace.fold import SHUFFLE, Fold
 
-_BATCH = 2  # any number but 1, so that a reshape of the batch dimension is told from one of the channels
-
-
-def trace(model: nn.Module | ExportedProgram, input_shape: tuple[int, ...]) -> Network:
-    """Traces a model.
-
-    Args:
-        model: any module that ``torch.export`` accepts, or an exported program (whose example batch size must not be 1
-            when it flattens by a fixed ``view``).
-        input_shape: (channels, height, width), or (features,), of one input.
-
-    Returns:
-        A network in evaluation mode whose outputs equal the model's.
-
-    Raises:
-        ModelError: an op that camfit does not know (named, with its place in the source), a wrong input shape, or a
-            model that cannot be exported.
-    """
-    if isinstance(model, Network):
-        return model.clone()
-    if isinstance(model, ExportedProgram):
-        program = model
-    else:
-        modes = [(module, module.training) for module in model.modules()]
-        model.eval()
-        try:
-            example = torch.zeros(_BATCH, *input_shape)
-            with torch.no_grad():
-                model(example)
-            program = torch.export.export(model, (example,))
-        except Exception as error:
-            first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise ModelError(
-                f"model {type(model).__name__} cannot be traced on input {list(input_shape)}: {first_line}"
-            ) from error
-        finally:
-            for module, training in modes:
-                module.training = training
-    return Tracer(program, tuple(input_shape)).network()
-
-
-def load_exported(path: Path) -> ExportedProgram:
-    """Reads a ``.pt2`` file saved by ``torch.export.save``."""
-    try:
-        return torch.export.load(path)
-    except Exception as error:
-        raise ModelError(
-            f"{path}: not a .pt2 file that torch {torch.__version__} can load ({type(error).__name__}: {error})"
-        ) from error
+Handler = Callable[["Tracer", torch.fx.Node], None]
 
 
 class Tracer:
-    """Walks one exported graph and collects nodes and layers, which the handlers of the ops add."""
+    """Walks one exported graph and collects nodes and layers, which the handlers of the ops add.
 
-    def __init__(self, program: ExportedProgram, input_shape: tuple[int, ...]) -> None:
+    Args:
+        handlers: by the op's name.
+        views: ops whose result is (or may be) another look at their first argument's memory.
+    """
+
+    def __init__(
+        self,
+        program: ExportedProgram,
+        input_shape: tuple[int, ...],
+        handlers: Mapping[str, Handler],
+        views: Collection[str],
+    ) -> None:
         self.program = program
         self.input_shape = input_shape
+        self.handlers = handlers
+        self.views = views
         signature = program.graph_signature
         self.paths = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
         self.constants = signature.inputs_to_lifted_tensor_constants
@@ -127,14 +89,19 @@ class Tracer:
     # -- helpers -----------------------------------------------------------------------------------------------
 
     def _call(self, node: torch.fx.Node) -> None:
-        handler = pick if node.target is operator.getitem else HANDLERS.get(str(node.target))
+        handler = self.handlers.get(str(node.target))
         if handler is None:
-            raise ModelError(f"unknown op {node.target} {where(node)}; camfit knows {', '.join(sorted(HANDLERS))}")
+            known = ", ".join(sorted(name for name in self.handlers if name.startswith("aten.")))
+            raise ModelError(f"unknown op {node.target} {where(node)}; camfit knows {known}")
         handler(self, node)
         if node not in self.values and node not in self.folds:
             return
         source, in_place = node.args[0], str(node.target).rpartition(".")[0].endswith("_")
-        if isinstance(source, torch.fx.Node) and (in_place or str(node.target) in VIEWS) and not self._copies(node):
+        if (
+            isinstance(source, torch.fx.Node)
+            and (in_place or str(node.target) in self.views)
+            and not self._copies(node)
+        ):
             self.memory[node] = self.memory.get(source, source)
             if in_place:
                 self._written(node, source)

@@ -8,8 +8,6 @@ kernel that the stride does not divide is filled up with zeros, which training m
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
@@ -17,9 +15,7 @@ from camfit.errors import ModelError
 from camfit.layers import pair
 from camfit.network import DepthToSpace
 from camfit.trace.arguments import arg, copy_values, where
-
-if TYPE_CHECKING:
-    from camfit.trace.tracer import Tracer
+from camfit.trace.tracer import Tracer
 
 
 def conv_transpose2d(t: Tracer, node: torch.fx.Node) -> None:
