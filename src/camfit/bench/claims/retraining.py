@@ -22,13 +22,14 @@ from camfit.train import Train, train
 
 _NO_LOSS = 0.1  # points of accuracy
 _FEWER = 12.0
-_PACE = 0.65  # of the weights stay in a round
+_PACE, _ROUNDS = 0.53, 4  # of the weights stay in a round, 7.9 % in the end
 _CONVOLUTIONS = 0.5  # their quality over that of linear layers: they bear less (the paper's fig. 6)
-_ROUNDS = 7  # to a twentieth of the weights
-# Rates, weight decay and epochs were chosen on the validation split: fewer epochs at lower rates ended at a tenth.
+# At the rates that the whole network had, and for its epochs (half of them on LeNet-300-100): Renda, Frankle, Carbin,
+# ICLR 2020. Three or four epochs at a tenth of them ended at a tenth of the weights. More L2 than LeNet-300-100 had
+# (2e-4; Han et al. find it best before retraining): chosen on the validation split, as the rest.
 _RETRAINING: Mapping[str, Train] = {
-    "lenet-300-100": Train(10, learning_rate=0.05, weight_decay=1e-3),
-    "lenet-5": Train(6, learning_rate=0.02, weight_decay=5e-4, augment="flip"),
+    "lenet-300-100": Train(15, learning_rate=0.05, weight_decay=1e-3),
+    "lenet-5": Train(14, learning_rate=0.05, weight_decay=5e-4, schedule="one-cycle", augment="flip"),
 }
 
 
@@ -43,7 +44,7 @@ def _measure(name: str, seed: int, folder: Path, progress: Progress) -> Figures:
                 network, base.training, base.validation, base.task, _RETRAINING[name],
                 seed=seed, progress=progress, label=f"{name}, seed {seed}, round {number}",
             )  # fmt: skip
-            if evaluate(network, base.validation, base.task) >= least:
+            if evaluate(network, base.validation, base.task) >= least - 1e-9:
                 chosen = network
 
     return {
