@@ -98,7 +98,7 @@ def lenet() -> dict[str, Any]:
         "float32_bytes": 1724320,
         "layers": layers,
         "bytes": {"codes": 11940, "indices": 14400, "codebooks": 600, "biases": 1760, "graph and header": 420},
-        "coders": {"raw": 40310, "huffman": 33154, "rans": 29120},
+        "coders": {"bits": 40310, "huffman": 33154, "fast": 29410, "range": 29120},
         "steps": [
             {
                 "name": "train",

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from camfit.errors import RunError
+from camfit.pack import CODERS
 from camfit.report import render, write
+from camfit.report.bars import CODER_NAMES
 from report.samples import HOSTILE, SAMPLES, failed, hostile, lenet, minimal, mobilenet
 
 VOID = {"br", "hr", "meta", "wbr"}
@@ -147,6 +149,10 @@ def test_lenet_figures_are_shown(figure: str) -> None:
     text = Page(render(lenet())).text.replace("\u00a0", " ")
     plain = " ".join(figure.split("·")) if "·" in figure else figure
     assert " ".join(plain.split()) in text
+
+
+def test_every_coder_of_the_packer_has_a_name() -> None:
+    assert tuple(CODER_NAMES) == CODERS
 
 
 def test_all_layers_are_listed_with_added_and_removed_ones() -> None:

@@ -37,7 +37,7 @@ from camfit.storage import load_network, write_atomically, write_json
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Long measurements: the engine beside other runtimes, published claims, entropy coders. "
+    help="Long measurements: the engine beside other runtimes, published claims, methods side by side, entropy coders. "
     "Nothing is installed, and nothing is written without --write.",
 )
 

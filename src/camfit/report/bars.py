@@ -7,7 +7,13 @@ from camfit.report.markup import Markup, element, join, scroll_table, section
 from camfit.report.record import Record
 
 SERIES = 6  # colours in the style sheet: s1 .. s6
-_CODERS = {"raw": "raw codes", "huffman": "Huffman (paper)", "rans": "rANS"}
+# What readers call the coders of :data:`camfit.pack.CODERS`.
+CODER_NAMES = {
+    "bits": "fixed-width codes",
+    "huffman": "Huffman (paper)",
+    "fast": "fast (static codes)",
+    "range": "range coder",
+}
 
 
 def bar(share: float, kind: str) -> Markup:
@@ -59,14 +65,14 @@ def coders_section(record: Record) -> Markup | None:
     if not coders:
         return None
     largest = max(coders, key=lambda name: coders[name])
-    references = ((coders[largest], _CODERS.get(largest, largest)), (record.float32_bytes, "the float32 weights"))
+    references = ((coders[largest], CODER_NAMES.get(largest, largest)), (record.float32_bytes, "the float32 weights"))
     rows = []
     for name, value in coders.items():
         used = record.after.bytes is not None and round(record.after.bytes) == round(value)
         chip = element("span", {"class": "chip good"}, "in this file") if used else None
         ratios = [(units.change(reference, value, "smaller", "larger"), what) for reference, what in references]
         facts = "; ".join(f"{ratio} than {what}" for ratio, what in ratios if ratio not in ("", "unchanged"))
-        title = join(element("strong", None, _CODERS.get(name, name)), f" {units.exact_size(value)} ", chip)
+        title = join(element("strong", None, CODER_NAMES.get(name, name)), f" {units.exact_size(value)} ", chip)
         shown = bar(value / coders[largest], "after" if used else "before")
         rows.append(
             element(

@@ -10,6 +10,7 @@ from torch import nn
 
 from camfit.cost import macs
 from camfit.errors import RecipeError
+from camfit.forms import weight_of
 from camfit.graph import Graph
 from camfit.method import Calibration
 from camfit.methods.pruning.l1_filters import L1Filters
@@ -21,7 +22,7 @@ from camfit.surgery import apply
 from camfit.tasks.classification import cross_entropy
 from camfit.trace import trace
 from camfit.zoo import digits_cnn, resnet20
-from methods.chain import chain, conv
+from methods.chain import chain, conv, kept
 
 
 def images(count: int, *shape: int) -> Calibration:
@@ -56,6 +57,14 @@ def test_a_channel_that_only_repeats_another_is_not_taken_twice() -> None:
     weight = torch.ones(1, 3, 1).double()
     reader = Reader("b", inputs, weight, inputs.sum((1, 2))[:, None], True)
     assert 2 in select([reader], 2)  # the largest two are the twins
+
+
+def test_a_plan_keeps_the_channels_of_the_path() -> None:
+    """a's first map is three times its second, but b takes a tenth of it: 0.3 against 1. The one left does it all."""
+    network = chain((1, 3, 3), a=conv([[3.0], [1.0]]), b=conv([[0.1, 1.0]]), head=conv([[1.0]]))
+    plan = LassoChannels(ratio=0.5, skip=("b",), ridge=1e-9).plan(network, images(8, 1, 3, 3))
+    assert kept(plan) == {"a": (1,)}
+    assert weight_of(apply(network, plan).layer("b")).item() == pytest.approx(1.3)
 
 
 def test_new_weights_make_up_for_a_channel_that_the_others_span() -> None:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.func import functional_call
 
 from camfit.errors import PlanError, RecipeError
 from camfit.forms import Masked, form_of, weight_of
@@ -34,6 +35,24 @@ def test_saliency_is_half_the_second_derivative_times_the_weights_square() -> No
         found = OptimalBrainDamage(derivatives=derivatives).saliencies(network, data)["fc"]  # type: ignore[arg-type]
         expected = torch.tensor([[0.07458, 0.29833], [0.018645, 0.07458]])
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=0)
+
+
+def test_exact_takes_the_whole_hessian_where_outputs_are_curved() -> None:
+    torch.manual_seed(0)
+    network = chain((3,), fc1=nn.Linear(3, 3, bias=False), soft=nn.Softmax(1), fc2=nn.Linear(3, 3))
+    data = calibration(3)
+    weight = weight_of(network.layer("fc1")).detach()
+
+    def loss(values: Tensor) -> Tensor:
+        return data.loss(functional_call(network, {"fc1.weight": values}, (data.inputs,)), data.targets)
+
+    hessian = torch.autograd.functional.hessian(loss, weight)
+    assert isinstance(hessian, Tensor)
+    expected = 0.5 * hessian.reshape(9, 9).diagonal().reshape(3, 3).clamp(min=0) * weight**2
+    found = OptimalBrainDamage(derivatives="exact").saliencies(network, data)["fc1"]
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
+    part = OptimalBrainDamage().saliencies(network, data)["fc1"]
+    assert float((part - expected).abs().max()) > 0.05 * float(expected.max())
 
 
 def test_a_large_weight_on_a_dead_input_goes_before_a_small_one_that_matters() -> None:

@@ -76,22 +76,24 @@ def test_information_prefers_the_map_that_tells_the_label() -> None:
     assert kept(Taylor(ratio=0.5, criterion="activation-mean").plan(network, data)) == {"a": (0,)}
 
 
-def test_groups_are_compared_as_they_stand_without_normalisation() -> None:
+def test_groups_are_compared_after_division_by_their_norms_unless_told_otherwise() -> None:
     network = chain(
         (1, 1, 1),
-        a=conv([[1.0], [2.0]]),
-        b=conv([[10.0, 10.0], [20.0, 20.0]]),
+        a=conv([[1.0], [2.0], [3.0]]),
+        b=conv([[10.0, 10.0, 10.0], [20.0, 20.0, 20.0]]),
         head=conv([[1.0, 1.0]]),
         flat=nn.Flatten(),
     )
     data = Calibration(torch.ones(1, 1, 1, 1), torch.zeros(1, dtype=torch.int64), 0, mean_output)
-    # a: z = (1, 2), gradients 30: 30 and 60. b: z = (30, 60), gradients 1: 30 and 60. Scaling b's maps changes nothing.
-    assert of("taylor", network, data) == [30.0, 60.0]
-    plan = Taylor(channels=2, allocation="global", criterion="activation-mean", normalise=False).plan(
-        network, Calibration(data.inputs, data.targets)
-    )
-    assert kept(plan) == {"a": (1,), "b": (1,)}
-    assert plan.reason == "keep 2 of 4 channels by criterion activation-mean"
+    # a: z = (1, 2, 3), gradients 30: 30, 60 and 90. Scaling b's maps, z = (60, 120), changes nothing.
+    assert of("taylor", network, data) == [30.0, 60.0, 90.0]
+    as_they_stand = Taylor(channels=2, allocation="global", criterion="activation-mean", normalise=False)
+    plan = as_they_stand.plan(network, data)
+    assert kept(plan) == {"a": (2,)}
+    assert plan.reason == "keep 3 of 5 channels by criterion activation-mean"
+    # Over their norms a has 0.27, 0.53 and 0.80, b has 0.45 and 0.89.
+    divided = Taylor(channels=2, allocation="global", criterion="activation-mean").plan(network, data)
+    assert kept(divided) == {"a": (1, 2), "b": (1,)}
 
 
 def test_options_out_of_range_are_refused() -> None:

@@ -29,7 +29,8 @@ def page(report: Report, claims: Sequence[Claim]) -> str:
         "# Claims of the methods, measured again",
         "",
         "Made by `camfit bench claims` from `claims.json`; do not edit. A verdict rests on all seeds; a claim that",
-        "does not hold is told as such. Test data decides nothing but the verdict.",
+        "does not hold is told as such. Test data decides nothing but the verdict. Where a method is compared",
+        "with random channels or a uniform cut, the means over the seeds are; the medians stand beside them.",
         "",
         *table(
             ("row", "claim", "verdict", "seeds"),

@@ -22,8 +22,8 @@ class Magnitude:
     """Prunes each layer's weights below quality·σ, σ the standard deviation of its present non-zero weights.
 
     One plan is one round; the paper's iteration is a recipe of rounds with training (with L2) between them. Dropout in
-    front
-    of a pruned layer shrinks with its capacity: D_r = D_o·√(C_r/C_o), C the layer's connections (the paper's eq. 2).
+    front of a pruned layer shrinks with its capacity: D_r = D_o·√(C_r/C_o), C the layer's connections (the paper's
+    eq. 2).
 
     Attributes:
         quality: the threshold in standard deviations, for layers that the two dictionaries do not name.

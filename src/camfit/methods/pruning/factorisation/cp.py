@@ -3,8 +3,8 @@
 Lebedev, Ganin, Rakhuba, Oseledets, Lempitsky, Speeding-up Convolutional Neural Networks Using Fine-tuned
 CP-Decomposition, ICLR 2015: W[o, i, y, x] = sum over r of U[o, r] · D[i, r] · V[y, r] · H[x, r]. They solve it by
 non-linear least squares; here it is alternating least squares of our own, written so that three of the four modes share
-one product with the tensor. (tensorly's took 1.1 to 8 times as long on
-three layers, for an energy within .012 of ours, and is a dependency.)
+one product with the tensor. (tensorly's took 1.1 to 8 times as long on three layers, for an energy within .012 of ours,
+and is a dependency.)
 
 Close fits may need components that grow without bound and cancel (Phan et al., Stable Low-rank Tensor Decomposition for
 Compression of Convolutional Neural Network, ECCV 2020). The sweeps made here stay away from these; the ridge only keeps
