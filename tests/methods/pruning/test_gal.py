@@ -7,8 +7,9 @@ from torch import nn
 from camfit.cost import macs
 from camfit.errors import BudgetError, PlanError, RecipeError
 from camfit.method import Calibration
-from camfit.methods.pruning.adversarial import Discriminator
+from camfit.methods.pruning.adversarial import Discriminator, Game
 from camfit.methods.pruning.gal import Gal
+from camfit.methods.pruning.soft_masks import MaskedNetwork
 from camfit.methods.quantization.weight_sharing import WeightSharing
 from camfit.network import INPUT, Add, Concat, Network, Node
 from camfit.plan import DropBranch
@@ -121,6 +122,18 @@ def test_the_discriminator_learns_to_tell_two_networks_outputs_apart() -> None:
         (nn.functional.softplus(-judge(real)).mean() + nn.functional.softplus(judge(false)).mean()).backward()
         optimizer.step()
     assert float((judge(real) > 0).float().mean()) > 0.65 < float((judge(false) < 0).float().mean())
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_the_generator_follows_the_discriminator(weight: float) -> None:
+    """Where the outputs are the baseline's own, their error pulls nowhere: what moves the weights is the verdict."""
+    network, data = blocks()
+    masked = MaskedNetwork(network, ())
+    game = Game(network, masked, data.inputs, weight, (1e-3, 1e-3), seed=0)
+    before = [parameter.clone() for parameter in masked.parameters()]
+    game.play(None)
+    moved = any(not torch.equal(old, new) for old, new in zip(before, masked.parameters(), strict=True))
+    assert moved == (weight > 0)
 
 
 def test_weights_that_cannot_take_a_mask_up_are_named_with_their_method() -> None:
