@@ -202,7 +202,7 @@ def measure(images: int, seed: int, command: str, progress: Callable[[str], None
             engine = Engine(pack(fitted, pixels).data)
             logits.append((engine.run(half.centres), engine.run(half.corners)))
         rows.append(row(name, options, expected, logits))
-        progress(_told(rows[-1]))
+        progress(f"{name}: {_told(rows[-1])}")
     peers, missing = _of_peers(exact, halves, pixels, expected, progress)
     return {
         "command": command,
@@ -229,6 +229,7 @@ def _of_peers(
     rows: list[Row] = []
     missing: list[Row] = []
     for quantizer in quantizers:
+        called = ", ".join([quantizer.name, *map(str, quantizer.options.values())])
         reason = quantizer.missing()
         try:
             found = [] if reason else _peer_logits(quantizer, exact, halves, pixels)
@@ -236,10 +237,10 @@ def _of_peers(
             reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
         if reason:
             missing.append({"name": quantizer.name, "options": quantizer.options, "reason": reason})
-            progress(f"{quantizer.name}: {reason}")
+            progress(f"{called}: {reason}")
         else:
             rows.append(row(quantizer.name, quantizer.options, expected, found) | {"version": quantizer.version()})
-            progress(_told(rows[-1]))
+            progress(f"{called}: {_told(rows[-1])}")
     return rows, missing
 
 
@@ -257,10 +258,9 @@ def _peer_logits(
 
 
 def _told(row: Row) -> str:
-    """One line of progress."""
     return (
-        f"{row['name']}{''.join(f', {value}' for value in row['options'].values())}: {row['agree']} of "
-        f"{row['photographs']}, crops {row['crops_agree']} of {row['crops']}, {row['decibels']:.1f} dB"
+        f"{row['agree']} of {row['photographs']}, crops {row['crops_agree']} of {row['crops']}, "
+        f"{row['decibels']:.1f} dB"
     )
 
 
