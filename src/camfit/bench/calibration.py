@@ -12,6 +12,7 @@ from torch import Tensor
 
 from camfit.bench.machine import Machine, Others, this_machine
 from camfit.bench.page import table
+from camfit.large_blocks import keep_large_blocks
 from camfit.method import Calibration
 from camfit.methods.precision.calibration import Rule
 from camfit.methods.precision.int8 import Int8
@@ -54,8 +55,9 @@ def measure(
 ) -> Report:
     """Times the forward pass and planning by turns, after one of each that does not count.
 
-    Time depends on neither weights nor pixels: both are random.
+    Time depends on neither weights nor pixels: both are random. Memory is kept as ``camfit fit`` and ``apply`` keep it.
     """
+    keep_large_blocks()
     network = trace(resnet18.build((3, _SIDE, _SIDE), _CLASSES), (3, _SIDE, _SIDE)).eval()
     inputs = torch.randn(images, 3, _SIDE, _SIDE, generator=torch.Generator().manual_seed(0))
     calibration = Calibration(inputs, torch.zeros(images, dtype=torch.int64))

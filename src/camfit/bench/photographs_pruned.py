@@ -22,13 +22,13 @@ from torch.nn import functional
 from camfit.bench import photographs
 from camfit.bench.claims.pieces import kept_piece
 from camfit.bench.interleave import interleave, ratios
-from camfit.bench.large_blocks import keep_large_blocks
 from camfit.bench.machine import Machine, this_machine
 from camfit.bench.page import percent, table
 from camfit.cost import macs
 from camfit.data import Normalisation, to_tensor
 from camfit.engine import Engine
 from camfit.evaluate import Samples, predict
+from camfit.large_blocks import keep_large_blocks
 from camfit.loss import Teacher
 from camfit.method import Calibration, Planner
 from camfit.methods.distillation.soft_targets import SoftTargets

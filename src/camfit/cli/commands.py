@@ -41,6 +41,7 @@ from camfit.data.image import read_image
 from camfit.engine import Engine
 from camfit.errors import BudgetError, CamfitError, DataError, ExportError, VideoError
 from camfit.fit import Result
+from camfit.large_blocks import keep_large_blocks
 from camfit.measure import measure
 from camfit.tasks import classification
 from camfit.video import watch
@@ -103,6 +104,7 @@ def fit(
     budget = camfit.Budget.parse(max_size=max_size, max_latency=max_latency, max_drop=max_drop)
     dataset = words.dataset(data, seed, mean, std, image_size)
     training = words.training(model, dataset, epochs, learning_rate)
+    keep_large_blocks()
     with _resumable():
         result = camfit.fit(
             model, dataset, budget, out=out_dir, weights=weights, training=training, seed=seed, threads=threads,
@@ -148,6 +150,7 @@ def apply(
     chosen = words.recipe(recipe, settings or (), tune)
     dataset = words.dataset(data, seed, mean, std, image_size, unlabelled)
     training = words.training(model, dataset, epochs, learning_rate)
+    keep_large_blocks()
     with _resumable():
         result = camfit.apply(
             chosen, model, dataset, out=out_dir, weights=weights, training=training, half=not exact, seed=seed,

@@ -13,6 +13,7 @@ from camfit.methods.precision.observe import Channels, observe
 from camfit.methods.precision.placement import Placement
 from camfit.methods.precision.value_equalisation import (
     Equalised,
+    Reader,
     best_scale,
     relative_error,
     streams,
@@ -70,7 +71,7 @@ def test_the_scale_is_that_of_the_least_error_counted_by_hand() -> None:
     for w in (0.1, 1.0, 2.0, 12.0):
         best = min(range(9), key=lambda eighths: error(w, eighths))
         best = best if error(w, best) < error(w, 0) / 2 else 0
-        found = best_scale(seen.peak, [(linear([[1.0, w]]), seen)], 127, 1.0)
+        found = best_scale(seen.peak, [Reader(linear([[1.0, w]]), seen)], 127, 1.0)
         assert found.tolist() == pytest.approx([1.0, 4.0 ** (-best / 8)])
         chosen.append(best)
     assert chosen[0] == 0 and chosen[-1] == 8, "small weights gain nothing, large ones all there is"
@@ -89,7 +90,7 @@ def test_a_model_of_even_errors_foretells_what_rounding_does() -> None:
         value, weight = x / scale, layer.weight.detach() * scale
         step, rows = float(value.abs().amax()) / 127, weight.abs().amax(1, keepdim=True) / 127
         off = ((value / step).round() * step) @ ((weight / rows).round() * rows).T - value @ weight.T
-        predicted = relative_error(layer, seen, step, scale, 127)
+        predicted = relative_error(Reader(layer, seen), step, scale, 127)
         output = float((layer.weight.detach().square() @ seen.variance).sum())
         assert float(off.var(0).sum()) / output == pytest.approx(predicted, rel=0.1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -39,24 +40,32 @@ class OnnxRuntimeInt8(Peer):
     integer: ClassVar[bool] = True
 
     def load(self, case: Case) -> Loaded:
-        return _session(_quantized(case), case, True)
+        return _session(quantized(case.model, case.examples, case.folder), case, True)
 
 
-def _quantized(case: Case) -> bytes:
+def quantized(model: bytes, examples: np.ndarray, folder: Path, method: str = "MinMax") -> bytes:
+    """A float model as ONNX Runtime's own quantizer rounds it.
+
+    Args:
+        model: as :class:`Case` has it.
+        examples: float32 [N, C, H, W], to calibrate with.
+        folder: an empty one.
+        method: of ``onnxruntime.quantization.CalibrationMethod``.
+    """
     import logging
 
     from onnxruntime import quantization
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            self._images: Iterator[np.ndarray] = iter(case.examples)
+            self._images: Iterator[np.ndarray] = iter(examples)
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             image = next(self._images, None)
             return None if image is None else {"input": image[None]}
 
-    float_file, int8_file = case.folder / "float.onnx", case.folder / "int8.onnx"
-    float_file.write_bytes(case.model)
+    float_file, int8_file = folder / "float.onnx", folder / "int8.onnx"
+    float_file.write_bytes(model)
     logging.disable(logging.WARNING)  # of a preprocessing that shape inference asks for and folded graphs do not need
     try:
         quantization.quantize_static(
@@ -67,6 +76,7 @@ def _quantized(case: Case) -> bytes:
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             per_channel=True,
+            calibrate_method=quantization.CalibrationMethod[method],
         )
     finally:
         logging.disable(logging.NOTSET)

@@ -53,22 +53,18 @@ class Loaded:
     file_bytes: int
 
 
-class Peer(ABC):
-    """Attributes:
-    name: as the table shows it.
-    packages: distributions that must be installed, the runtime's own first.
-    modules: that these bring.
-    tolerance: largest difference from torch's output, as a share of the largest output, of a right one.
-    integer: computes in integers; rounding may then cost twice what it costs camfit, where that is more.
-    least_threads: below these it is not timed.
+class Optional:
+    """Needs packages that camfit does not.
+
+    Attributes:
+        name: as the table shows it.
+        packages: distributions that must be installed, the runtime's own first.
+        modules: that these bring.
     """
 
     name: str
     packages: ClassVar[tuple[str, ...]]
     modules: ClassVar[tuple[str, ...]]
-    tolerance: ClassVar[float] = 1e-3  # Winograd's large tiles and fast exponentials are not wrong
-    least_threads: int = 1
-    integer: ClassVar[bool] = False
 
     def missing(self) -> str:
         """Why it cannot run here; empty where it can. Imports nothing."""
@@ -82,6 +78,18 @@ class Peer(ABC):
     def version(self) -> str:
         """Of its packages, as installed."""
         return ", ".join(f"{package} {_version(package)}" for package in self.packages)
+
+
+class Peer(Optional, ABC):
+    """Attributes:
+    tolerance: largest difference from torch's output, as a share of the largest output, of a right one.
+    integer: computes in integers; rounding may then cost twice what it costs camfit, where that is more.
+    least_threads: below these it is not timed.
+    """
+
+    tolerance: ClassVar[float] = 1e-3  # Winograd's large tiles and fast exponentials are not wrong
+    least_threads: int = 1
+    integer: ClassVar[bool] = False
 
     @abstractmethod
     def load(self, case: Case) -> Loaded:

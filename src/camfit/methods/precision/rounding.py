@@ -46,7 +46,7 @@ def rounded_by_output(rows: Tensor, scale: Tensor, covariance: Tensor, limit: in
 
 @torch.no_grad()
 def input_covariance(layer: Weighted, x: Tensor) -> Tensor:
-    """Covariance of what one output reads [groups, inputs, inputs], about the mean: a bias can take the mean's error.
+    """Covariance of what one output reads [groups, inputs, inputs], float64, about the mean: a bias can take its error.
 
     x: the layer's input [N, C, H, W], or [N, C].
     """
@@ -65,6 +65,8 @@ def input_covariance(layer: Weighted, x: Tensor) -> Tensor:
         columns = columns.transpose(0, 1).reshape(groups, x.shape[1] // groups * height * width, -1)
     else:
         columns = x.reshape(-1, x.shape[-1]).T[None]
+    # Neighbours in a smooth image are nearly equal: sums in float32 would make H neither symmetric nor definite.
+    columns = columns.double()
     columns = columns - columns.mean(2, keepdim=True)
     return columns @ columns.transpose(1, 2) / columns.shape[2]
 

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -149,7 +150,7 @@ def value_equalised(
             for node in network.nodes
             if node.name in stream.names
         )
-        readers = [(layer(path), centred(name)) for path, name in read.items()]
+        readers = [Reader(layer(path), centred(name)) for path, name in read.items()]
         scale = best_scale(peak, readers, levels, 0.5 if capped else 1.0)
         if bool((scale == 1).all()) and not shifts:
             continue
@@ -208,8 +209,23 @@ def centres(network: Network, stream: Stream, seen: Mapping[str, Channels]) -> d
     return shifts
 
 
+@dataclass(frozen=True)
+class Reader:
+    """A layer, and the channels of what it reads."""
+
+    layer: Weighted
+    seen: Channels
+
+    @cached_property
+    def kernels(self) -> tuple[Tensor, Tensor]:
+        """(largest magnitude, sum of squares) of each kernel [outputs, inputs of a group], float64."""
+        weight = weight_of(self.layer).detach()
+        kernels = weight.reshape(*weight.shape[:2], -1)
+        return kernels.abs().amax(2).double(), kernels.square().sum(2).double()
+
+
 @torch.no_grad()
-def best_scale(peak: Tensor, readers: Sequence[tuple[Weighted, Channels]], levels: int, most: float) -> Tensor:
+def best_scale(peak: Tensor, readers: Sequence[Reader], levels: int, most: float) -> Tensor:
     """Of the scales (m / M)^a with a = 0, 1/8, ... up to ``most``, those with the least error of the readers [C].
 
     All are 1 where that is more than half of the error that there is without any.
@@ -225,25 +241,24 @@ def best_scale(peak: Tensor, readers: Sequence[tuple[Weighted, Channels]], level
         for eighths in range(int(8 * most) + 1)
     ]
     errors = [
-        sum(relative_error(layer, seen, float((peak / scale).max()) / 255, _spread(scale, layer), levels)
-            for layer, seen in readers)
+        sum(relative_error(reader, float((peak / scale).max()) / 255, _spread(scale, reader.layer), levels)
+            for reader in readers)
         for scale in candidates
     ]  # fmt: skip
     return candidates[errors.index(min(errors)) if min(errors) < _WORTH * errors[0] else 0]
 
 
 @torch.no_grad()
-def relative_error(layer: Weighted, seen: Channels, step: float, scale: Tensor, levels: int) -> float:
+def relative_error(reader: Reader, step: float, scale: Tensor, levels: int) -> float:
     """Variance of the error of one output, all rows together, over that of the output, inputs taken as independent.
 
     step: of the input's bytes, when each of its channels was divided by ``scale`` [inputs].
     """
-    weight = weight_of(layer)
-    kernels = weight.reshape(*weight.shape[:2], -1)
-    largest, squares = kernels.abs().amax(2).double(), kernels.square().sum(2).double()
+    layer, seen = reader.layer, reader.seen
+    largest, squares = reader.kernels
     groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
     row_steps = input_channels_times(largest, layer, scale).amax(1).reshape(groups, -1) / levels
-    variances = (seen.variance / scale.square()).reshape(groups, -1) * kernels.shape[2]
+    variances = (seen.variance / scale.square()).reshape(groups, -1) * stored_of(layer)[0, 0].numel()
     of_weights = float((row_steps.square().sum(1) * variances.sum(1)).sum()) / 12
     of_values = step**2 / 12 * float(input_channels_times(squares, layer, scale.square() * seen.active).sum())
     output = float(input_channels_times(squares, layer, seen.variance).sum())
