@@ -142,8 +142,8 @@ class Plan:
         edits: what to do.
         reason: one sentence for the report.
         notes: figures for the report, by layer or group: what was measured or decided there.
-        curves: sensitivity for the report, by group: (share of its channels removed, mean loss on the calibration
-            images when it alone is cut so far, without retraining).
+        curves: sensitivity for the report, by group of channels or by layer: (share of its channels or weights removed,
+            mean loss on the calibration images when it alone is cut so far, without retraining).
     """
 
     method: str

@@ -231,7 +231,7 @@ def test_a_steps_sensitivity_curves_are_drawn_with_what_its_groups_keep() -> Non
     record["steps"] = [{"name": "l1-filters", "notes": {"conv1": {"channels": 20, "kept": 14}}, "curves": curves}]
     page = render(record)
     text = Page(page).text
-    assert "Sensitivity by group" in text
+    assert "Sensitivity" in text
     assert "keeps 14" in text
     assert "stays whole" in text
     assert page.count("% removed: ") == 5  # a point each, but where the loss was not finite

@@ -17,7 +17,7 @@ from camfit.method import Calibration, Planner
 from camfit.methods.pruning.magnitude import Magnitude, density
 from camfit.methods.pruning.optimal_brain_damage import OptimalBrainDamage
 from camfit.methods.pruning.optimal_brain_surgeon import OptimalBrainSurgeon
-from camfit.methods.pruning.share_weights import Allocation
+from camfit.methods.pruning.weight_budget import Allocation
 from camfit.network import Network
 from camfit.surgery import apply
 from camfit.tasks import classification

@@ -95,7 +95,7 @@ class Layer(msgspec.Struct, frozen=True):
 class Step(msgspec.Struct, frozen=True):
     """A step of the recipe: what it did, why, and the validation metric after it.
 
-    curves: by group of channels, (share removed, loss) when it alone is cut.
+    curves: by group of channels or layer, (share removed, loss) when it alone is cut.
     """
 
     name: str

@@ -140,7 +140,7 @@ def _notes(step: Step) -> Markup | None:
 
 
 def _sensitivity(step: Step) -> Markup | None:
-    """One small curve a group: the loss when it alone is cut. All share one vertical scale."""
+    """One small curve a group or layer: the loss when it alone is cut. All share one vertical scale."""
     curves = {
         name: [(share, loss) for share, loss in points if loss is not None] for name, points in step.curves.items()
     }
@@ -153,15 +153,13 @@ def _sensitivity(step: Step) -> Markup | None:
     for name, points in curves.items():
         chosen = f"keeps {kept[name]}" if kept.get(name) is not None else "stays whole"
         caption = element("figcaption", None, element("strong", None, name), element("span", {"class": "note"}, chosen))
-        label = f"{name}: loss against the share of its channels removed"
+        label = f"{name}: loss against the share of it that is gone"
         figures.append(element("figure", None, caption, plots.small_losses(points, span, label)))
     note = (
-        "Mean loss on the calibration images when this group of channels alone loses a share (%) of them, without "
-        "retraining. All groups share one scale: the steeper, the more sensitive."
+        "Mean loss on the calibration images when this group of channels, or this layer's weights, alone lose a share "
+        "(%), without retraining. All have one scale: the steeper, the more sensitive."
     )
-    return details(
-        "Sensitivity by group", element("p", {"class": "note"}, note), element("div", {"class": "grid"}, figures)
-    )
+    return details("Sensitivity", element("p", {"class": "note"}, note), element("div", {"class": "grid"}, figures))
 
 
 def _curves(step: Step) -> Markup | None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from camfit.errors import PlanError, RecipeError
 from camfit.forms import Hashed, Masked, attach
-from camfit.methods.pruning.share_weights import check_shares, kept_of, prunable_layers, share_weights, tally
+from camfit.methods.pruning.share_weights import kept_of, prunable_layers, share_weights, tally
 from methods.chain import chain
 
 SCORES = {"a": torch.tensor([[1.0, 8.0], [9.0, 2.0]]), "b": torch.tensor([[3.0, 0.5]])}
@@ -83,15 +83,3 @@ def test_a_form_that_holds_no_zeros_is_refused_by_name() -> None:
     with pytest.raises(PlanError, match=r"m: layer 'fc2': .* form hashed \(hashednets\), which holds no zeros"):
         prunable_layers(network, "m", (), ())
     assert list(prunable_layers(network, "m", (), ("fc2",))) == ["fc1"]
-
-
-def test_options_out_of_range_are_named() -> None:
-    for keep, sparsity, allocation, message in (
-        ({"fc": 0.0}, 0.5, "global", "keep.fc is 0.0, expected above 0 and at most 1"),
-        ({"fc": 1.5}, 0.5, "global", "keep.fc is 1.5, expected above 0 and at most 1"),
-        ({}, 1.0, "global", r"sparsity is 1.0, expected in \[0, 1\)"),
-        ({}, -0.1, "global", r"sparsity is -0.1, expected in \[0, 1\)"),
-        ({}, 0.5, "local", "allocation is 'local', expected 'uniform' or 'global'"),
-    ):
-        with pytest.raises(RecipeError, match=f"m: {message}"):
-            check_shares("m", keep, sparsity, allocation)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from camfit.errors import CamfitError, PlanError, RecipeError
 from camfit.execute import Workshop, execute
 from camfit.forms import Masked, form_of, weight_of
 from camfit.method import Calibration, Entry
-from camfit.methods.pruning.share_weights import check_shares, kept_of, prunable_layers, tally
+from camfit.methods.pruning.share_weights import check_keep, kept_of, prunable_layers, tally
 from camfit.network import Network
 from camfit.plan import Constrain, Edit, Plan, SetValues
 from camfit.recipe import Recipe, Rewrite
@@ -53,7 +53,7 @@ class LotteryTicket:
     skip: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        check_shares("lottery-ticket", self.keep, None, "uniform")
+        check_keep("lottery-ticket", self.keep)
         named = {"rate": self.rate, **{f"rates.{path}": rate for path, rate in self.rates.items()}}
         if self.output_rate is not None:
             named["output_rate"] = self.output_rate

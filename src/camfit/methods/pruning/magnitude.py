@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from camfit.errors import RecipeError
 from camfit.forms import Masked, form_of, weight_of
 from camfit.method import Calibration, Entry
-from camfit.methods.pruning.share_weights import check_shares, kept_of, share_weights, tally
+from camfit.methods.pruning.share_weights import kept_of, share_weights, tally
+from camfit.methods.pruning.weight_budget import Allocation, Curves, Masks, WeightBudget, shared_masks
 from camfit.methods.selection import weighted_layers
 from camfit.network import Network
 from camfit.plan import Constrain, Edit, Plan, Replace
 
 
 @dataclass(frozen=True)
-class Magnitude:
+class Magnitude(WeightBudget):
     """Prunes each layer's weights below quality·σ, σ the standard deviation of its present non-zero weights.
 
     One plan is one round; the paper's iteration is a recipe of rounds with training (with L2) between them. Dropout in
@@ -28,21 +29,16 @@ class Magnitude:
     Attributes:
         quality: the threshold in standard deviations, for layers that the two dictionaries do not name.
         qualities: quality by layer.
-        keep: fraction of the layer's weights (of all, pruned ones included) to keep, by layer; takes the place of
-            quality.
-        sparsity: fraction of the weights of all layers that ``keep`` does not name to be zero afterwards, in [0, 1);
-            takes the place of quality and qualities.
-        allocation: of ``sparsity``: ``uniform`` gives every layer the same; ``global`` ranks all layers' |w| together.
-        skip: layers to leave alone.
+        sparsity: fraction of the weights of all layers that ``keep`` does not name to be zero afterwards, in [0, 1).
+            This, ``macs``, ``size`` and ``latency`` take the place of quality and qualities.
         reduce_dropout: apply the paper's eq. 2.
     """
 
+    NAME: ClassVar[str] = "magnitude"
+
     quality: float = 0.6
     qualities: dict[str, float] = field(default_factory=dict)
-    keep: dict[str, float] = field(default_factory=dict)
-    sparsity: float | None = None
-    allocation: Literal["uniform", "global"] = "uniform"
-    skip: tuple[str, ...] = ()
+    allocation: Allocation = "uniform"
     reduce_dropout: bool = True
 
     def __post_init__(self) -> None:
@@ -52,29 +48,40 @@ class Magnitude:
         }.items():
             if not value >= 0:
                 raise RecipeError(f"magnitude: {name} is {value}, expected 0 or more")
-        check_shares("magnitude", self.keep, self.sparsity, self.allocation)
-        if self.sparsity is not None and self.qualities:
-            raise RecipeError(f"magnitude: sparsity is {self.sparsity} and qualities are given, expected one of them")
+        super().__post_init__()
+        if (given := self._shared()) and self.qualities:
+            name, value = next(iter(given.items()))
+            raise RecipeError(f"magnitude: {name} is {value} and qualities are given, expected one of them")
 
     def plan(self, network: Network, calibration: Calibration) -> Plan:
-        """Masks for every weighted layer; calibration is not looked at."""
+        """Masks for every weighted layer; calibration is looked at where the allocation goes by loss.
+
+        Raises:
+            BudgetError: a limit asks for more than a sparsity of 99 % gives.
+        """
         layers = weighted_layers(network, "magnitude", self.keep, self.qualities, self.skip)
         weights = {path: weight_of(layer).detach() for path, layer in layers.items() if path not in self.skip}
         alive = {path: weight != 0 for path, weight in weights.items()}
-        masks = self._masks(weights, alive)
+        masks, curves = self._masks(network, calibration, weights, alive)
         edits: list[Edit] = [Constrain(path, Masked(mask)) for path, mask in masks.items()]
         notes = tally(alive, masks)
         if self.reduce_dropout:
             edits.extend(_dropout_edits(network, {path: _density(note) for path, note in notes.items()}))
-        return Plan("magnitude", tuple(edits), kept_of(notes), notes)
+        return Plan("magnitude", tuple(edits), kept_of(notes), notes, curves)
 
-    def _masks(self, weights: dict[str, Tensor], alive: dict[str, Tensor]) -> dict[str, Tensor]:
-        if self.sparsity is not None:
+    def _shared(self) -> dict[str, float]:
+        """What is given of all that takes the place of quality."""
+        return self.limits or ({} if self.sparsity is None else {"sparsity": self.sparsity})
+
+    def _masks(
+        self, network: Network, calibration: Calibration, weights: dict[str, Tensor], alive: dict[str, Tensor]
+    ) -> tuple[Masks, Curves]:
+        if self._shared():
             sizes = {path: weight.abs() for path, weight in weights.items()}
-            return share_weights(sizes, alive, self.keep, self.sparsity, self.allocation)
+            return shared_masks(self, network, calibration, sizes, alive)
         counted = {path: weight.abs() for path, weight in weights.items() if path in self.keep}
         masks = share_weights(counted, alive, self.keep, 0.0, "uniform")
-        return {path: masks[path] if path in masks else self._above(path, weights[path]) for path in weights}
+        return {path: masks[path] if path in masks else self._above(path, weights[path]) for path in weights}, {}
 
     def _above(self, path: str, weight: Tensor) -> Tensor:
         """Mask of the weights of at least quality·σ."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -11,13 +11,8 @@ from camfit.errors import PlanError, RecipeError
 from camfit.forms import Masked, weight_of
 from camfit.method import Calibration, Entry
 from camfit.methods.curvature import gauss_newton_diagonal, hessian_diagonal
-from camfit.methods.pruning.share_weights import (
-    check_shares,
-    kept_of,
-    prunable_layers,
-    share_weights,
-    tally,
-)
+from camfit.methods.pruning.share_weights import kept_of, prunable_layers, tally
+from camfit.methods.pruning.weight_budget import WeightBudget, shared_masks
 from camfit.network import Network
 from camfit.plan import Constrain, Plan
 
@@ -26,7 +21,7 @@ EXACT = 10_000
 
 
 @dataclass(frozen=True)
-class OptimalBrainDamage:
+class OptimalBrainDamage(WeightBudget):
     """Prunes the weights of the least saliency ½·h_kk·w_k², the loss that the deletion of one alone adds.
 
     h_kk is the second derivative of the mean cross-entropy over the calibration images. The paper's back-propagation
@@ -36,24 +31,19 @@ class OptimalBrainDamage:
     retrains between rounds.
 
     Attributes:
-        sparsity: fraction of the weights to be zero afterwards, in [0, 1); those pruned before count.
-        allocation: ``global`` ranks all layers' saliencies together; ``uniform`` gives every layer the same sparsity.
-        keep: fraction of a layer's weights to keep, by layer; such layers take no part in ``sparsity``.
-        skip: layers to leave alone.
         derivatives: ``gauss-newton`` or ``exact``, the latter for at most 10,000 weights.
         samples: classes drawn for each image in ``gauss-newton``; 0 takes every class exactly (100 draws where an image
             has more than 100 outputs).
     """
 
-    sparsity: float = 0.5
-    allocation: Literal["global", "uniform"] = "global"
-    keep: dict[str, float] = field(default_factory=dict)
-    skip: tuple[str, ...] = ()
+    NAME: ClassVar[str] = "optimal-brain-damage"
+
+    sparsity: float | None = 0.5
     derivatives: Literal["gauss-newton", "exact"] = "gauss-newton"
     samples: int = 0
 
     def __post_init__(self) -> None:
-        check_shares("optimal-brain-damage", self.keep, self.sparsity, self.allocation)
+        super().__post_init__()
         if self.derivatives not in ("gauss-newton", "exact"):
             raise RecipeError(
                 f"optimal-brain-damage: derivatives is {self.derivatives!r}, expected 'gauss-newton' or 'exact'"
@@ -70,7 +60,7 @@ class OptimalBrainDamage:
         layers = prunable_layers(network, "optimal-brain-damage", self.keep, self.skip)
         alive = {path: weight_of(layer).detach() != 0 for path, layer in layers.items()}
         scores = self.saliencies(network, calibration)
-        masks = share_weights(scores, alive, self.keep, self.sparsity, self.allocation)
+        masks, curves = shared_masks(self, network, calibration, scores, alive)
         notes = tally(alive, masks)
         lost = 0.0
         for path, score in scores.items():
@@ -82,6 +72,7 @@ class OptimalBrainDamage:
             tuple(Constrain(path, Masked(mask)) for path, mask in masks.items()),
             f"{kept_of(notes)} by ½·h·w² ({how}), which foresees {lost:.3g} more loss",
             notes,
+            curves,
         )
 
     def saliencies(self, network: Network, calibration: Calibration) -> dict[str, Tensor]:

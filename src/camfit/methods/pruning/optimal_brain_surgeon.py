@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -15,14 +15,9 @@ from camfit.forms import Masked, form_of, weight_of
 from camfit.method import Calibration, Entry
 from camfit.methods.curvature import slopes
 from camfit.methods.pruning.deletion import add_vectors, delete, deletion_losses, first_inverse
-from camfit.methods.pruning.share_weights import (
-    check_shares,
-    kept_of,
-    prunable_layers,
-    share_weights,
-    tally,
-)
+from camfit.methods.pruning.share_weights import kept_of, prunable_layers, tally
 from camfit.methods.pruning.weight_blocks import Blocks, blocks_of
+from camfit.methods.pruning.weight_budget import WeightBudget, shared_masks
 from camfit.network import Network
 from camfit.plan import Constrain, Plan
 
@@ -31,7 +26,7 @@ _HELD = 1 << 27
 
 
 @dataclass(frozen=True)
-class OptimalBrainSurgeon:
+class OptimalBrainSurgeon(WeightBudget):
     """Deletes weights one at a time, always the one with the least L_q = w_q² / (2·[H⁻¹]_qq), and updates all others.
 
     The update is δw = -(w_q / [H⁻¹]_qq)·H⁻¹e_q. H is the Gauss-Newton matrix of the mean cross-entropy over the
@@ -45,10 +40,6 @@ class OptimalBrainSurgeon:
     memory with weights · block, 8 bytes each (above 1 GB, layer by layer). Biases stay as they are.
 
     Attributes:
-        sparsity: fraction of the weights to be zero afterwards, in [0, 1); those pruned before count.
-        allocation: ``global`` compares the L_q of all layers; ``uniform`` gives every layer the same sparsity.
-        keep: fraction of a layer's weights to keep, by layer; such layers take no part in ``sparsity``.
-        skip: layers to leave alone.
         whole: weights up to which the whole network has one H⁻¹.
         block: the most weights that share an H⁻¹ in larger networks.
         alpha: α of H₀ = α·I; the paper's range is 1e-8 to 1e-4.
@@ -56,17 +47,16 @@ class OptimalBrainSurgeon:
             outputs).
     """
 
-    sparsity: float = 0.5
-    allocation: Literal["global", "uniform"] = "global"
-    keep: dict[str, float] = field(default_factory=dict)
-    skip: tuple[str, ...] = ()
+    NAME: ClassVar[str] = "optimal-brain-surgeon"
+
+    sparsity: float | None = 0.5
     whole: int = 1024
     block: int = 128
     alpha: float = 1e-6
     samples: int = 0
 
     def __post_init__(self) -> None:
-        check_shares("optimal-brain-surgeon", self.keep, self.sparsity, self.allocation)
+        super().__post_init__()
         for name, value, least in (("whole", self.whole, 0), ("block", self.block, 1), ("samples", self.samples, 0)):
             if value < least:
                 raise RecipeError(f"optimal-brain-surgeon: {name} is {value}, expected {least} or more")
@@ -97,7 +87,7 @@ class OptimalBrainSurgeon:
             inverses = self.inverses(network, batch, calibration)
             for blocks, inverse in zip(batch, inverses, strict=True):
                 scores |= blocks.unpack(deletion_losses(_rows(blocks, weights), inverse))
-        masks = share_weights(scores, alive, self.keep, self.sparsity, self.allocation)
+        masks, curves = shared_masks(self, network, calibration, scores, alive)
         notes = tally(alive, masks)
         edits: list[Constrain] = []
         lost = 0.0
@@ -113,7 +103,7 @@ class OptimalBrainSurgeon:
                     notes[path]["weights of a block"] = blocks.size
         how = f"{len(calibration.inputs)} images"
         reason = f"{kept_of(notes)} by w² / 2[H⁻¹]qq ({how}), which foresees {lost:.3g} more loss"
-        return Plan("optimal-brain-surgeon", tuple(edits), reason, notes)
+        return Plan("optimal-brain-surgeon", tuple(edits), reason, notes, curves)
 
     def inverses(self, network: Network, groups: Sequence[Blocks], calibration: Calibration) -> list[Tensor]:
         """H⁻¹ of every block [blocks, size, size], float64, by the recursion over the calibration images."""

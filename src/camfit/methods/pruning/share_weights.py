@@ -1,4 +1,4 @@
-"""How much goes where when single weights are pruned: one sparsity shared over layers, and the masks that follow."""
+"""One sparsity shared over layers, and the masks that follow: what is common to all that prune single weights."""
 
 from __future__ import annotations
 
@@ -14,18 +14,12 @@ from camfit.forms import form_of, stored_of, weight_of
 from camfit.methods.selection import weighted_layers
 from camfit.network import Network
 
-Allocation = Literal["uniform", "global"]
 
-
-def check_shares(method: str, keep: Mapping[str, float], sparsity: float | None, allocation: Allocation) -> None:
-    """Raises RecipeError where an option that says how much goes is out of range."""
+def check_keep(method: str, keep: Mapping[str, float]) -> None:
+    """Raises RecipeError where a fraction of a layer to keep is out of range."""
     for layer, share in keep.items():
         if not 0 < share <= 1:
             raise RecipeError(f"{method}: keep.{layer} is {share}, expected above 0 and at most 1")
-    if sparsity is not None and not 0 <= sparsity < 1:
-        raise RecipeError(f"{method}: sparsity is {sparsity}, expected in [0, 1)")
-    if allocation not in ("uniform", "global"):
-        raise RecipeError(f"{method}: allocation is {allocation!r}, expected 'uniform' or 'global'")
 
 
 def prunable_layers(network: Network, method: str, keep: Iterable[str], skip: tuple[str, ...]) -> dict[str, nn.Module]:
@@ -54,7 +48,7 @@ def share_weights(
     alive: Mapping[str, Tensor],
     keep: Mapping[str, float],
     sparsity: float,
-    allocation: Allocation,
+    allocation: Literal["uniform", "global"],
 ) -> dict[str, Tensor]:
     """A mask for every layer (True stays): the highest scores of those alive, and nothing that was pruned before.
 
