@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from camfit.cost import macs
 from camfit.errors import BudgetError, PlanError, RecipeError
 from camfit.method import Calibration
 from camfit.methods.pruning.adversarial import Discriminator, Game
 from camfit.methods.pruning.gal import Gal
+from camfit.methods.pruning.limit import Limit
 from camfit.methods.pruning.soft_masks import MaskedNetwork
 from camfit.methods.quantization.weight_sharing import WeightSharing
 from camfit.network import INPUT, Add, Concat, Network, Node
@@ -98,10 +98,16 @@ def test_labels_are_not_looked_at() -> None:
     assert same_plan(options.plan(network, data), options.plan(network, other))
 
 
-def test_a_limit_is_met_and_one_out_of_reach_refused() -> None:
+@pytest.mark.parametrize("name", ["macs", "weights", "size"])
+def test_a_limit_is_met(name: str) -> None:
     network, data = blocks()
-    plan = Gal(macs=0.5, passes=4, recovery=1).plan(network, data)
-    assert sum(macs(apply(network, plan)).values()) <= 0.5 * sum(macs(network).values())
+    limit = Limit.of(network, name, 0.5)
+    options = Gal(passes=4, recovery=0, **{name: 0.5})  # type: ignore[arg-type]
+    assert limit.met(apply(network, options.plan(network, data)))
+
+
+def test_a_limit_out_of_reach_is_refused() -> None:
+    network, data = blocks()
     with pytest.raises(BudgetError, match=r"gal: macs is 0.999, more than can go"):
         Gal(macs=0.999, passes=1, recovery=0).plan(network, data)
 
@@ -149,3 +155,5 @@ def test_options_out_of_range_are_refused() -> None:
         Gal(growth=0.5)
     with pytest.raises(RecipeError, match="macs is 1, expected in"):
         Gal(macs=1)
+    with pytest.raises(RecipeError, match="macs and latency are given, expected at most one limit"):
+        Gal(macs=0.5, latency=0.5)

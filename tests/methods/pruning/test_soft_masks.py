@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
+from camfit.cost import macs
 from camfit.graph import ChannelGroup, Graph
-from camfit.methods.pruning.mask_selection import left_macs, mask_costs, selected_masks, spared
+from camfit.methods.pruning.limit import Limit
+from camfit.methods.pruning.mask_selection import left, mask_costs, selected_masks, spared
 from camfit.methods.pruning.soft_masks import MaskedNetwork, maskable
 from camfit.network import Add, Concat, Network
 from camfit.plan import DropBranch
@@ -71,25 +74,27 @@ def test_costs_are_what_a_removal_saves() -> None:
     masked = under_masks(network)
     costs = mask_costs(network, masked)
     everything = torch.ones(len(masked), dtype=torch.bool)
-    whole = left_macs(network, masked, everything)
+    whole = sum(macs(network).values())
     for place in masked.starts():
         kept = everything.clone()
         kept[place] = False
-        assert abs(float(costs[place]) - (1 - left_macs(network, masked, kept) / whole)) < 1e-6
+        assert abs(float(costs[place]) - (1 - sum(macs(left(network, masked, kept)).values()) / whole)) < 1e-6
 
 
-def test_the_smallest_go_until_the_limit_is_met_and_zeros_always() -> None:
+@pytest.mark.parametrize("name", ["macs", "weights", "size"])
+def test_the_smallest_go_until_the_limit_is_met_and_zeros_always(name: str) -> None:
     network = trace(resnet20.build((3, 8, 8), 4, depth=8, width=4), (3, 8, 8))
     masked = under_masks(network)
-    whole = left_macs(network, masked, torch.ones(len(masked), dtype=torch.bool))
+    limit = Limit.of(network, name, 0.4)
+    assert limit.most == pytest.approx(0.6 * limit.cost(network))
     masks = torch.rand(len(masked), generator=torch.Generator().manual_seed(0)) + 0.1
-    kept = selected_masks(network, masked, masks, 0.6 * whole)
-    assert left_macs(network, masked, kept) <= 0.6 * whole
+    kept = selected_masks(network, masked, masks, limit)
+    assert limit.met(left(network, masked, kept))
     stays = spared(network, masked, masks)
     largest_gone = int(torch.where(kept, -torch.inf, masks).argmax())
     assert bool((masks[kept & ~stays] > masks[largest_gone]).all())
     more = kept.clone()
     more[largest_gone] = True
-    assert left_macs(network, masked, more) > 0.6 * whole
+    assert not limit.met(left(network, masked, more))
     masks[masked.starts()[0]] = 0.0
     assert int((~selected_masks(network, masked, masks, None)).sum()) == 1

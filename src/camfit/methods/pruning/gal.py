@@ -15,7 +15,8 @@ from camfit.graph import ChannelGroup, Graph
 from camfit.method import Calibration, Entry
 from camfit.methods.pruning.adversarial import Game
 from camfit.methods.pruning.channel_budget import open_groups
-from camfit.methods.pruning.mask_selection import left_macs, mask_costs, selected_masks, spared
+from camfit.methods.pruning.limit import Limit, given_limit
+from camfit.methods.pruning.mask_selection import left, mask_costs, selected_masks, spared
 from camfit.methods.pruning.reader_weights import may_change
 from camfit.methods.pruning.soft_masks import MaskedNetwork, maskable
 from camfit.network import Network
@@ -38,9 +39,14 @@ class Gal:
 
     Attributes:
         macs: fraction of the multiply-accumulates to remove, in (0, 1): the penalty grows with each pass until the
-            zeros come to that, and where they do not, the smallest masks follow. Without it the penalty stays as it is.
+            zeros come to that, and where they do not, the smallest masks follow. Without a limit the penalty stays as
+            it is.
+        weights: the limit as a fraction of the weights to remove, in (0, 1).
+        size: the limit as a fraction of the bytes of the packed file, in (0, 1).
+        latency: the limit as a fraction of the milliseconds on the engine (one thread, this machine), in (0, 1). A
+            measurement: two plans may differ.
         sparsity: the l1 penalty of all masks together, where the squared error is half a share of the outputs' power.
-        growth: of the penalty with each pass, where ``macs`` is given.
+        growth: of the penalty with each pass, where a limit is given.
         by_cost: each mask's λ is the penalty times the share of the multiply-accumulates that go with it; otherwise all
             masks have the same, as in the paper.
         branches: mask branches and blocks too, not channels alone.
@@ -54,6 +60,9 @@ class Gal:
     """
 
     macs: float | None = None
+    weights: float | None = None
+    size: float | None = None
+    latency: float | None = None
     sparsity: float = 0.05
     growth: float = 1.3
     by_cost: bool = True
@@ -67,8 +76,7 @@ class Gal:
     skip: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.macs is not None and not 0 < self.macs < 1:
-            raise RecipeError(f"gal: macs is {self.macs}, expected in (0, 1)")
+        self._given()
         for name, value, least in (
             ("sparsity", self.sparsity, 0.0),
             ("growth", self.growth, 1.0),
@@ -92,7 +100,7 @@ class Gal:
 
         Raises:
             PlanError: nothing can be masked (says why).
-            BudgetError: ``macs`` asks for more than everything masked has.
+            BudgetError: the limit asks for more than everything masked has.
         """
         groups = open_groups("gal", self.skip, network, Graph.of(network))
         units = maskable(network, groups, self.branches)
@@ -102,14 +110,15 @@ class Gal:
         rates = (self.learning_rate, self.mask_rate)
         game = Game(network, masked, calibration.inputs[: self.images], self.adversarial, rates, calibration.seed)
         shares = mask_costs(network, masked) if self.by_cost else torch.full((len(masked),), 1 / len(masked))
-        limit = None if self.macs is None else (1 - self.macs) * sum(macs(network).values())
+        given = self._given()
+        limit = None if given is None else Limit.of(network, *given)
         penalty = self.sparsity
         for _ in range(self.passes):
             before = game.masks.values
             error = game.play(penalty * shares)
             if limit is not None:
-                left = spared(network, masked, game.masks.values) | (game.masks.values != 0)
-                if error > _TOO_FAR or left_macs(network, masked, left) <= limit:
+                stays = spared(network, masked, game.masks.values) | (game.masks.values != 0)
+                if error > _TOO_FAR or limit.met(left(network, masked, stays)):
                     # One pass earlier the masks still say which of them would have gone last.
                     game.masks.restart(before)
                     break
@@ -117,11 +126,16 @@ class Gal:
         try:
             kept = selected_masks(network, masked, game.masks.values, limit)
         except BudgetError as error:
-            raise BudgetError(f"gal: macs is {self.macs}, more than can go: {error}") from error
+            name, fraction = given or ("sparsity", self.sparsity)
+            raise BudgetError(f"gal: {name} is {fraction}, more than can go: {error}") from error
         game.masks.restart(torch.where(kept, game.masks.values, 0.0))
         for _ in range(self.recovery):
             game.play(None)
         return self._plan(network, masked, game.masks.values, kept)
+
+    def _given(self) -> tuple[str, float] | None:
+        limits = {"macs": self.macs, "weights": self.weights, "size": self.size, "latency": self.latency}
+        return given_limit("gal", limits)
 
     def _plan(self, network: Network, masked: MaskedNetwork, masks: Tensor, kept: Tensor) -> Plan:
         cut = Plan("gal", masked.cut(kept).edits)

@@ -50,8 +50,7 @@ class Magnitude(WeightBudget):
                 raise RecipeError(f"magnitude: {name} is {value}, expected 0 or more")
         super().__post_init__()
         if (given := self._shared()) and self.qualities:
-            name, value = next(iter(given.items()))
-            raise RecipeError(f"magnitude: {name} is {value} and qualities are given, expected one of them")
+            raise RecipeError(f"magnitude: {given[0]} is {given[1]} and qualities are given, expected one of them")
 
     def plan(self, network: Network, calibration: Calibration) -> Plan:
         """Masks for every weighted layer; calibration is looked at where the allocation goes by loss.
@@ -69,9 +68,9 @@ class Magnitude(WeightBudget):
             edits.extend(_dropout_edits(network, {path: _density(note) for path, note in notes.items()}))
         return Plan("magnitude", tuple(edits), kept_of(notes), notes, curves)
 
-    def _shared(self) -> dict[str, float]:
+    def _shared(self) -> tuple[str, float] | None:
         """What is given of all that takes the place of quality."""
-        return self.limits or ({} if self.sparsity is None else {"sparsity": self.sparsity})
+        return self.limit() or (None if self.sparsity is None else ("sparsity", self.sparsity))
 
     def _masks(
         self, network: Network, calibration: Calibration, weights: dict[str, Tensor], alive: dict[str, Tensor]

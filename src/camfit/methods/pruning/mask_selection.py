@@ -10,6 +10,7 @@ from torch import Tensor
 from camfit.cost import mac_cost, macs
 from camfit.errors import BudgetError
 from camfit.graph import ChannelGroup, Graph
+from camfit.methods.pruning.limit import Limit
 from camfit.methods.pruning.soft_masks import MaskedNetwork
 from camfit.network import Network
 from camfit.plan import DropBranch
@@ -31,9 +32,9 @@ def mask_costs(network: Network, masked: MaskedNetwork) -> Tensor:
     return torch.tensor(saved) / max(1, whole)
 
 
-def left_macs(network: Network, masked: MaskedNetwork, kept: Tensor) -> int:
-    """Multiply-accumulates of the network when only what is ``kept`` [masks] stays."""
-    return sum(macs(apply(network, masked.cut(kept))).values())
+def left(network: Network, masked: MaskedNetwork, kept: Tensor) -> Network:
+    """The network when only what is ``kept`` [masks] stays."""
+    return apply(network, masked.cut(kept))
 
 
 def spared(network: Network, masked: MaskedNetwork, masks: Tensor) -> Tensor:
@@ -53,11 +54,8 @@ def spared(network: Network, masked: MaskedNetwork, masks: Tensor) -> Tensor:
     return stays
 
 
-def selected_masks(network: Network, masked: MaskedNetwork, masks: Tensor, limit: float | None) -> Tensor:
+def selected_masks(network: Network, masked: MaskedNetwork, masks: Tensor, limit: Limit | None) -> Tensor:
     """Which masks stay [masks]: all that are not zero or, under a limit, the largest that meet it.
-
-    Args:
-        limit: multiply-accumulates, at most.
 
     Raises:
         BudgetError: what is masked cannot come to the limit.
@@ -73,8 +71,10 @@ def selected_masks(network: Network, masked: MaskedNetwork, masks: Tensor, limit
     zeros, most = int(((masks == 0) & ~stays).sum()), int((~stays).sum())
     if limit is None:
         return without(zeros)
-    if (least := left_macs(network, masked, without(most))) > limit:
-        raise BudgetError(f"limit of {limit:,.0f} multiply-accumulates: what is masked cannot go below {least:,}")
+    if (least := limit.cost(left(network, masked, without(most)))) > limit.most:
+        raise BudgetError(
+            f"what is masked cannot go below {least:,.6g} {limit.unit}, expected at most {limit.most:,.6g}"
+        )
     counts = range(zeros, most)
-    within = bisect.bisect_left(counts, True, key=lambda count: left_macs(network, masked, without(count)) <= limit)
+    within = bisect.bisect_left(counts, True, key=lambda count: limit.met(left(network, masked, without(count))))
     return without(zeros + within)

@@ -20,6 +20,7 @@ from camfit.evaluate import predict
 from camfit.forms import Masked
 from camfit.measured_cost import latency, size
 from camfit.method import Calibration
+from camfit.methods.pruning.limit import given_limit
 from camfit.methods.pruning.share_weights import check_keep, share_weights
 from camfit.network import Network
 from camfit.plan import Constrain, Plan
@@ -71,20 +72,14 @@ class WeightBudget:
         check_keep(self.NAME, self.keep)
         if self.sparsity is not None and not 0 <= self.sparsity < 1:
             raise RecipeError(f"{self.NAME}: sparsity is {self.sparsity}, expected in [0, 1)")
-        for name, fraction in self.limits.items():
-            if not 0 < fraction < 1:
-                raise RecipeError(f"{self.NAME}: {name} is {fraction}, expected in (0, 1)")
-        if len(self.limits) > 1:
-            raise RecipeError(f"{self.NAME}: {' and '.join(self.limits)} are given, expected at most one limit")
+        self.limit()
         if self.allocation not in get_args(Allocation):
             expected = ", ".join(get_args(Allocation))
             raise RecipeError(f"{self.NAME}: allocation is {self.allocation!r}, expected one of {expected}")
 
-    @property
-    def limits(self) -> dict[str, float]:
-        """What is given of ``macs``, ``size`` and ``latency``."""
-        limits = {"macs": self.macs, "size": self.size, "latency": self.latency}
-        return {name: fraction for name, fraction in limits.items() if fraction is not None}
+    def limit(self) -> tuple[str, float] | None:
+        """The one of ``macs``, ``size`` and ``latency`` that is given, and its fraction."""
+        return given_limit(self.NAME, {"macs": self.macs, "size": self.size, "latency": self.latency})
 
 
 def shared_masks(
@@ -116,9 +111,9 @@ def shared_masks(
         shares = _by_curves(options, curves, {path: price[path] * scores[path].numel() for path in others}, sparsity)
         return share_weights(scores, alive, {**shares, **options.keep}, 0.0, "uniform")
 
-    if not options.limits:
+    if (limit := options.limit()) is None:
         return at(options.sparsity or 0.0), curves
-    ((name, fraction),) = options.limits.items()
+    name, fraction = limit
     if name == "macs":
         spared_by = {path: products[path] / scores[path].numel() for path in scores}
         whole, steps = float(sum(products.values())), _COUNTED
