@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from camfit.cost import macs
-from camfit.errors import PlanError, RecipeError
+from camfit.errors import BudgetError, PlanError, RecipeError
 from camfit.forms import Masked, form_of, weight_of
 from camfit.method import Calibration
+from camfit.methods.pruning.limit import Limit
 from camfit.methods.pruning.structured_sparsity import Scale, StructuredSparsity, strided_mask
 from camfit.network import Network
 from camfit.plan import Constrain
@@ -107,6 +108,21 @@ def test_feature_maps_go_until_the_multiply_accumulates_have() -> None:
     assert 0.4 < share <= 0.5
 
 
+@pytest.mark.parametrize("name", ["macs", "weights", "size"])
+@pytest.mark.parametrize("scale", ["kernel", "intra-kernel"])
+def test_zeros_are_the_fewest_that_meet_a_limit(scale: Scale, name: str) -> None:
+    """A kernel of the first layer has 64 times nine products of 47,000, and there are 64 ratios."""
+    of = network()
+    limit = Limit.of(of, name, 0.3)
+    done = apply(of, StructuredSparsity(scale, rounds=0, **{name: 0.3}).plan(of, calibration()))  # type: ignore[arg-type]
+    assert 0.9 * limit.most < limit.cost(done) <= limit.most
+
+
+def test_a_limit_beyond_what_a_scale_can_zero_is_refused() -> None:
+    with pytest.raises(BudgetError, match="macs is 0.9 at intra-kernel scale, more than can go: found"):
+        StructuredSparsity("intra-kernel", macs=0.9).plan(network(), calibration())
+
+
 def class_of_one_map() -> tuple[Network, Calibration]:
     """Class = which of input channels 0 and 1 is brighter; channels 2 and 3 are noise that the network ignores."""
     layer = nn.Conv2d(4, 2, 3, padding=1, bias=False)
@@ -179,8 +195,8 @@ def test_a_network_without_kernels_is_refused(scale: Scale) -> None:
         ({"scale": "weight"}, "scale is 'weight', expected one of feature-map, kernel, intra-kernel"),
         ({"ratio": 1.0}, r"ratio is 1.0, expected in \[0, 1\)"),
         ({"scale": "intra-kernel", "ratio": 1.1}, r"ratio is 1.1, expected in \[0, 1\]"),
-        ({"scale": "kernel", "macs": 0.5}, "macs is 0.5 at kernel scale, expected in"),
-        ({"macs": 1.0}, "macs is 1.0 at feature-map scale, expected in"),
+        ({"scale": "kernel", "macs": 0.5, "size": 0.5}, "macs and size are given, expected at most one limit"),
+        ({"macs": 1.0}, r"macs is 1.0, expected in \(0, 1\)"),
         ({"stride": 1}, "stride is 1, expected 2 or more"),
         ({"share": 0.0}, "share is 0.0, expected above 0"),
         ({"rounds": -1}, "rounds is -1, expected 0 or more"),

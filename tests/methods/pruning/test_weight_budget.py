@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from camfit.errors import BudgetError, RecipeError
 from camfit.forms import weight_of
 from camfit.method import Calibration
 from camfit.methods.pruning import weight_budget
+from camfit.methods.pruning.limit import Limit
 from camfit.methods.pruning.magnitude import Magnitude, density
 from camfit.methods.pruning.optimal_brain_damage import OptimalBrainDamage
 from camfit.methods.pruning.optimal_brain_surgeon import OptimalBrainSurgeon
@@ -107,7 +109,8 @@ def test_bytes_of_the_packed_file(method: type[WeightBudget]) -> None:
 def test_milliseconds_by_the_least_sparsity_that_does(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in for the clock: a network takes the time of its weights that are not zero."""
     network, data = subject()
-    monkeypatch.setattr(weight_budget, "latency", lambda of: density(of))
+    stand_in = Limit("latency", "milliseconds", density, 0.6)
+    monkeypatch.setattr(weight_budget, "Limit", SimpleNamespace(of=lambda *_: stand_in))
     done = apply(network, Magnitude(latency=0.4).plan(network, data))
     assert 0.6 - 1.5 / 64 < density(done) <= 0.6
 

@@ -8,12 +8,20 @@ from types import MappingProxyType
 
 from camfit.cost import macs, weights
 from camfit.errors import RecipeError
+from camfit.forms import weight_of
 from camfit.measured_cost import latency, size
 from camfit.network import Network
 
+
+def products(network: Network) -> float:
+    """Multiply-accumulates of one image by weights that are not zero."""
+    layers = network.weighted()
+    return sum(count * float((weight_of(layers[path]) != 0).double().mean()) for path, count in macs(network).items())
+
+
 _MEASURES: Mapping[str, tuple[Callable[[Network], float], str]] = MappingProxyType(
     {
-        "macs": (lambda network: float(sum(macs(network).values())), "multiply-accumulates"),
+        "macs": (products, "multiply-accumulates"),
         "weights": (lambda network: float(sum(weights(network).values())), "weights"),
         "size": (size, "bytes"),
         "latency": (latency, "milliseconds"),
@@ -52,9 +60,13 @@ class Limit:
 
     @staticmethod
     def of(network: Network, name: str, fraction: float) -> Limit:
-        """Of a network that is to lose the fraction; milliseconds are measured now, and again by :meth:`cost`."""
+        """Of a network that is to lose the fraction; milliseconds are measured now, and again by ``cost``.
+
+        Of multiply-accumulates, those that zeros spare already count as lost.
+        """
         cost, unit = _MEASURES[name]
-        return Limit(name, unit, cost, (1 - fraction) * cost(network))
+        whole = float(sum(macs(network).values())) if name == "macs" else cost(network)
+        return Limit(name, unit, cost, (1 - fraction) * whole)
 
     def met(self, network: Network) -> bool:
         """Whether the network is within it."""

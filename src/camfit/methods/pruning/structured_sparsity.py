@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
@@ -11,20 +12,24 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from camfit.errors import PlanError, RecipeError
+from camfit.errors import BudgetError, PlanError, RecipeError
 from camfit.evaluate import predict
 from camfit.forms import Masked, attach, form_of, stored_of, weight_of
 from camfit.graph import ChannelGroup, Graph
 from camfit.method import Calibration, Entry
 from camfit.methods.pruning.channel_budget import ChannelBudget, cuttable
 from camfit.methods.pruning.feature_maps import feature_maps, observed
+from camfit.methods.pruning.limit import Limit, given_limit
 from camfit.methods.pruning.particle_filter import Particle, Space, drawn, search
 from camfit.methods.pruning.plan_channels import kept_counts
 from camfit.methods.selection import weighted_layers
 from camfit.network import INPUT, Network
 from camfit.plan import Constrain, Edit, KeepChannels, Plan
+from camfit.surgery import apply
 
 _BATCH = 500
+# Ratios that a limit is sought among.
+_STEPS = 64
 
 Scale = Literal["feature-map", "kernel", "intra-kernel"]
 
@@ -54,8 +59,12 @@ class StructuredSparsity:
         scale: ``feature-map``, ``kernel`` or ``intra-kernel``.
         ratio: share of each group's feature maps, each layer's kernels, or each layer's source maps that are pruned,
             earlier zeros counted; in [0, 1), at intra-kernel scale in [0, 1].
-        macs: at feature-map scale, fraction of the network's multiply-accumulates to remove, in (0, 1), in place of
-            ratio; every group loses the same share.
+        macs: in place of ratio, fraction of the network's multiply-accumulates to remove, in (0, 1): every group,
+            or every layer, loses the same share. At the two finer scales those that zeros spare.
+        weights: so too, fraction of the weights.
+        size: so too, fraction of the bytes of the packed file; at the finer scales of a pattern drawn at random.
+        latency: so too, fraction of the milliseconds on the engine (one thread, this machine). A measurement: two plans
+            may differ.
         stride: at intra-kernel scale, of the weights that stay, 2 or more.
         group: at kernel scale, neighbouring output channels that lose the same input channels; 1 is the paper's.
         particles: patterns that are followed.
@@ -69,6 +78,9 @@ class StructuredSparsity:
     scale: Scale = "feature-map"
     ratio: float = 0.3
     macs: float | None = None
+    weights: float | None = None
+    size: float | None = None
+    latency: float | None = None
     stride: int = 2
     group: int = 1
     particles: int = 16
@@ -85,10 +97,7 @@ class StructuredSparsity:
         whole = self.scale == "intra-kernel"
         if not 0 <= self.ratio <= 1 or (self.ratio == 1 and not whole):
             raise RecipeError(f"structured-sparsity: ratio is {self.ratio}, expected in [0, 1{']' if whole else ')'}")
-        if self.macs is not None and (self.scale != "feature-map" or not 0 < self.macs < 1):
-            raise RecipeError(
-                f"structured-sparsity: macs is {self.macs} at {self.scale} scale, expected in (0, 1), at feature-map's"
-            )
+        given_limit("structured-sparsity", self._limits())
         least = {"stride": 2, "group": 1, "particles": 1, "rounds": 0, "images": 1}
         for name, low in least.items():
             if getattr(self, name) < low:
@@ -104,7 +113,7 @@ class StructuredSparsity:
         Raises:
             RecipeError: ``skip`` names a layer that is not there.
             PlanError: there is nothing to prune at this scale, or a weight lives in a form that holds no zeros.
-            BudgetError: ``macs`` asks for more than all groups together have.
+            BudgetError: a limit asks for more than there is to prune at this scale.
         """
         seen = calibration.first(self.images)
         generator = torch.Generator().manual_seed(calibration.seed)
@@ -112,8 +121,16 @@ class StructuredSparsity:
             return self._plan_maps(network, seen, generator)
         return self._plan_masks(network, seen, generator)
 
+    def _limits(self) -> dict[str, float | None]:
+        return {"macs": self.macs, "weights": self.weights, "size": self.size, "latency": self.latency}
+
     def _plan_maps(self, network: Network, seen: Calibration, generator: torch.Generator) -> Plan:
-        graph, budget = Graph.of(network), _Maps(ratio=self.ratio, macs=self.macs, skip=self.skip)
+        graph, budget = (
+            Graph.of(network),
+            _Maps(
+                self.ratio, macs=self.macs, weights=self.weights, size=self.size, latency=self.latency, skip=self.skip
+            ),
+        )
         groups = {group.name: group for group in cuttable(budget, network, graph)}
         counts = kept_counts(budget, network, graph, tuple(groups.values()), seen, {})
         spaces = {name: Space(len(group), len(group) - counts[name]) for name, group in groups.items()}
@@ -140,14 +157,16 @@ class StructuredSparsity:
         layers = _convolutions(network, self.skip)
         weights = {path: weight_of(layer).detach() for path, layer in layers.items()}
         alive = {path: self._alive(layers[path], weight) for path, weight in weights.items()}
-        spaces = {
-            path: Space(
-                int(units.sum()),
-                max(0, self._share_of(units.numel()) - int((~units).sum())),
-                min(self.stride, weights[path][0, 0].numel()) if self.scale == "intra-kernel" else 1,
-            )
-            for path, units in alive.items()
-        }
+
+        def spaces_at(ratio: float) -> dict[str, Space]:
+            return {
+                path: Space(
+                    int(units.sum()),
+                    max(0, self._share_of(ratio, units.numel()) - int((~units).sum())),
+                    min(self.stride, weights[path][0, 0].numel()) if self.scale == "intra-kernel" else 1,
+                )
+                for path, units in alive.items()
+            }
 
         def masks(particle: Particle) -> dict[str, Tensor]:
             found: dict[str, Tensor] = {}
@@ -157,6 +176,14 @@ class StructuredSparsity:
                 found[path] = self._mask(layers[path], whole.reshape(alive[path].shape)) & (weights[path] != 0)
             return found
 
+        def edits_of(found: Mapping[str, Tensor]) -> tuple[Constrain, ...]:
+            return tuple(Constrain(path, Masked(mask)) for path, mask in found.items())
+
+        def at_random(ratio: float) -> Network:
+            pattern = drawn(spaces_at(ratio), torch.Generator().manual_seed(seen.seed))
+            return apply(network, Plan("structured-sparsity", edits_of(masks(pattern))))
+
+        spaces = spaces_at(self._ratio(network, at_random))
         with _trial(network, weights) as (trial, put):
 
             def rate(particle: Particle) -> float:
@@ -165,15 +192,27 @@ class StructuredSparsity:
 
             found, told = self._search(spaces, rate, generator)
         chosen = masks(found)
-        edits: list[Edit] = [Constrain(path, Masked(mask)) for path, mask in chosen.items()]
         notes = _notes({path: (mask.numel(), int(mask.sum())) for path, mask in chosen.items()})
         total, kept = (sum(int(note[key]) for note in notes.values()) for key in ("units", "kept"))
-        return self._plan(edits, f"keep {kept:,} of {total:,} weights of kernels", told, notes)
+        return self._plan(edits_of(chosen), f"keep {kept:,} of {total:,} weights of kernels", told, notes)
 
-    def _share_of(self, units: int) -> int:
+    def _ratio(self, network: Network, at_random: Callable[[float], Network]) -> float:
+        """``ratio``, or the least that meets the limit that is given."""
+        if (given := given_limit("structured-sparsity", self._limits())) is None:
+            return self.ratio
+        limit = Limit.of(network, *given)
+        step = bisect_left(range(_STEPS + 1), True, key=lambda step: limit.met(at_random(step / _STEPS)))
+        if step > _STEPS:
+            raise BudgetError(
+                f"structured-sparsity: {limit.name} is {given[1]} at {self.scale} scale, more than can go: found "
+                f"{limit.cost(at_random(1.0)):.6g} {limit.unit}, expected at most {limit.most:.6g}"
+            )
+        return step / _STEPS
+
+    def _share_of(self, ratio: float, units: int) -> int:
         """How many of a layer's units are pruned: all of them at most at intra-kernel scale, all but one kernel."""
         most = units if self.scale == "intra-kernel" else units - 1
-        return min(most, math.floor(self.ratio * units + 1e-9))
+        return min(most, math.floor(ratio * units + 1e-9))
 
     def _alive(self, layer: nn.Conv2d, weight: Tensor) -> Tensor:
         """Bool, which units are not pruned yet: [groups of outputs, inputs], or at intra-kernel scale source maps."""
@@ -210,7 +249,7 @@ class StructuredSparsity:
 
     def _plan(
         self,
-        edits: list[Edit] | list[KeepChannels],
+        edits: Sequence[Edit],
         kept: str,
         told: str,
         notes: dict[str, dict[str, float | int | str]],

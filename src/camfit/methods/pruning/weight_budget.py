@@ -7,7 +7,7 @@ of :mod:`camfit.budget`; a zero weight saves its products, bytes of the file and
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, get_args
 
@@ -18,9 +18,8 @@ from camfit.cost import macs
 from camfit.errors import BudgetError, RecipeError
 from camfit.evaluate import predict
 from camfit.forms import Masked
-from camfit.measured_cost import latency, size
 from camfit.method import Calibration
-from camfit.methods.pruning.limit import given_limit
+from camfit.methods.pruning.limit import Limit, given_limit
 from camfit.methods.pruning.share_weights import check_keep, share_weights
 from camfit.network import Network
 from camfit.plan import Constrain, Plan
@@ -111,35 +110,21 @@ def shared_masks(
         shares = _by_curves(options, curves, {path: price[path] * scores[path].numel() for path in others}, sparsity)
         return share_weights(scores, alive, {**shares, **options.keep}, 0.0, "uniform")
 
-    if (limit := options.limit()) is None:
+    if (given := options.limit()) is None:
         return at(options.sparsity or 0.0), curves
-    name, fraction = limit
-    if name == "macs":
-        spared_by = {path: products[path] / scores[path].numel() for path in scores}
-        whole, steps = float(sum(products.values())), _COUNTED
-        untouched = whole - sum(products[path] for path in scores)
-
-        def cost(masks: Masks) -> float:
-            return untouched + sum(spared_by[path] * int(mask.sum()) for path, mask in masks.items())
-    else:
-        measure: Callable[[Network], float] = size if name == "size" else latency
-        whole, steps = measure(network), _MEASURED
-
-        def cost(masks: Masks) -> float:
-            return measure(_masked(network, masks))
-
+    limit = Limit.of(network, *given)
+    steps = _COUNTED if limit.name == "macs" else _MEASURED
     found = [0.0]
 
     def meets(step: int) -> bool:
-        found[0] = cost(at(_HIGHEST * step / steps))
-        return found[0] <= (1 - fraction) * whole
+        found[0] = limit.cost(_masked(network, at(_HIGHEST * step / steps)))
+        return found[0] <= limit.most
 
     step = bisect_left(range(steps + 1), True, key=meets)
     if step > steps:
-        unit = {"macs": "multiply-accumulates", "size": "bytes", "latency": "milliseconds"}[name]
         raise BudgetError(
-            f"{options.NAME}: {name} is {fraction}, more than {_HIGHEST:.0%} of zeros spare: "
-            f"found {found[0]:.6g} {unit}, expected at most {(1 - fraction) * whole:.6g}"
+            f"{options.NAME}: {limit.name} is {given[1]}, more than {_HIGHEST:.0%} of zeros spare: "
+            f"found {found[0]:.6g} {limit.unit}, expected at most {limit.most:.6g}"
         )
     return at(_HIGHEST * step / steps), curves
 
