@@ -59,12 +59,13 @@ class StructuredSparsity:
         scale: ``feature-map``, ``kernel`` or ``intra-kernel``.
         ratio: share of each group's feature maps, each layer's kernels, or each layer's source maps that are pruned,
             earlier zeros counted; in [0, 1), at intra-kernel scale in [0, 1].
-        macs: in place of ratio, fraction of the network's multiply-accumulates to remove, in (0, 1): every group,
-            or every layer, loses the same share. At the two finer scales those that zeros spare.
-        weights: so too, fraction of the weights.
-        size: so too, fraction of the bytes of the packed file; at the finer scales of a pattern drawn at random.
-        latency: so too, fraction of the milliseconds on the engine (one thread, this machine). A measurement: two plans
-            may differ.
+        macs: in place of ratio: fraction of the network's multiply-accumulates to remove, in (0, 1); every group, or
+            every layer, loses the same share. At the two finer scales those that zeros spare.
+        weights: in place of ratio: fraction of the weights to remove, in (0, 1).
+        size: in place of ratio: fraction of the bytes of the packed file to remove, in (0, 1); at the two finer scales
+            that of a pattern drawn at random.
+        latency: in place of ratio: fraction of the milliseconds on the engine to remove (one thread, this machine), in
+            (0, 1). A measurement: two plans may differ.
         stride: at intra-kernel scale, of the weights that stay, 2 or more.
         group: at kernel scale, neighbouring output channels that lose the same input channels; 1 is the paper's.
         particles: patterns that are followed.
