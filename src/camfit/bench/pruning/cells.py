@@ -64,7 +64,7 @@ def _structured(entry: Entry) -> Iterator[tuple[str, Callable[[float], dict[str,
     elif entry.name == "structured-sparsity":
         yield f"{entry.name}-maps", lambda level: {"scale": "feature-map", "macs": level}
         yield f"{entry.name}-kernels", lambda level: {"scale": "kernel", "ratio": level}
-    elif any(option.name == "macs" for option in options(entry.options)):
+    elif entry.name not in _SINGLE_WEIGHTS and any(option.name == "macs" for option in options(entry.options)):
         yield entry.name, lambda level: {"macs": level}
 
 
