@@ -79,10 +79,12 @@ def test_write_saves_the_page_and_its_figures(run: Camfit, tmp_path: Path, monke
     assert settings.command == f"camfit bench engine {' '.join(words)} --write {folder}"
 
 
-def test_render_makes_the_page_from_its_figures(run: Camfit, tmp_path: Path) -> None:
-    (tmp_path / "engine.json").write_bytes((RESULTS / "engine.json").read_bytes())
+def test_render_makes_the_pages_from_their_figures(run: Camfit, tmp_path: Path) -> None:
+    for name in ("engine", "peers"):
+        (tmp_path / f"{name}.json").write_bytes((RESULTS / f"{name}.json").read_bytes())
     assert run("engine", "--render", tmp_path).status == 0
-    assert (tmp_path / "engine.md").read_text() == (RESULTS / "engine.md").read_text()
+    for name in ("engine", "peers"):
+        assert (tmp_path / f"{name}.md").read_text() == (RESULTS / f"{name}.md").read_text()
 
 
 @pytest.mark.parametrize(

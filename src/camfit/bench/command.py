@@ -68,32 +68,35 @@ def engine_command(
     write: WriteOption = None,
     render: Annotated[
         Path | None,
-        typer.Option("--render", help="Measure nothing: make DIR/engine.md anew from DIR/engine.json", metavar="DIR"),
+        typer.Option("--render", help="Measure nothing: make DIR's pages anew from their figures", metavar="DIR"),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Time the engine beside ONNX Runtime and other runtimes, interleaved in one process, one image at a time.
 
     Outputs are compared with torch's first. A peer that is not installed, fails, or computes something else is told in
-    its row. Prints the page, or with --json its figures.
+    its row. Prints the page, or with --json its figures. --write makes engine.md, with --peers peers.md.
 
-    Example: camfit bench engine --peers --resources --write docs/results
+    Example: camfit bench engine --peers --write docs/results
     """
     if render is not None:
-        report = figures.read(render / "engine.json")
-        write_atomically(render / "engine.md", engine_page.render(report).encode())
-    else:
-        if only and write is not None:
-            raise CamfitError("--write saves the whole page; leave --only out")
-        settings = engine.Settings(
-            command=_command(), seconds=seconds, threads=_threads(threads), isas=_isas(isa), only=only, peers=peers,
-            resources=resources,
-        )  # fmt: skip
-        report = engine.measure(settings, terminal.progress)
+        for name in ("engine", "peers"):
+            if name == "engine" or (render / "peers.json").exists():
+                found = figures.read(render / f"{name}.json")
+                write_atomically(render / f"{name}.md", engine_page.render(found).encode())
+        return
+    if only and write is not None:
+        raise CamfitError("--write saves the whole page; leave --only out")
+    settings = engine.Settings(
+        command=_command(), seconds=seconds, threads=_threads(threads), isas=_isas(isa), only=only, peers=peers,
+        resources=resources,
+    )  # fmt: skip
+    report = engine.measure(settings, terminal.progress)
     if write is not None:
         write.mkdir(parents=True, exist_ok=True)
-        write_atomically(write / "engine.json", figures.encode(report))
-        write_atomically(write / "engine.md", engine_page.render(report).encode())
+        name = engine_page.name_of(report)
+        write_atomically(write / f"{name}.json", figures.encode(report))
+        write_atomically(write / f"{name}.md", engine_page.render(report).encode())
     _show(msgspec.to_builtins(report), engine_page.render(report), as_json)
 
 

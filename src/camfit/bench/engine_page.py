@@ -1,4 +1,4 @@
-"""docs/results/engine.md from the figures of ``camfit bench engine``."""
+"""docs/results/engine.md from the figures of ``camfit bench engine``, and peers.md where it ran beside peers."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ _TIE = 0.2
 _THREADS = {1: "One thread", 2: "Two threads"}
 
 
+def name_of(report: Report) -> str:
+    """Of the page's files, without their endings."""
+    return "peers" if report.peers else "engine"
+
+
 def render(report: Report) -> str:
     """The page: tables, how they were measured, what they do not show."""
     return "\n".join(_lines(report)) + "\n"
@@ -25,8 +30,8 @@ def _lines(report: Report) -> Iterator[str]:
     yield ""
     precision = "" if report.peers or _has_integers(report) else ", float32"
     yield (
-        f"Made by `camfit bench engine` from `engine.json`; do not edit. One image at a time{precision}. The ratio is "
-        f"time over ONNX Runtime's{'' if precision else ' in float32,'} of the same row (below 1 is faster): the "
+        f"Made by `camfit bench engine` from `{name_of(report)}.json`; do not edit. One image at a time{precision}. "
+        f"The ratio is time over ONNX Runtime's{'' if precision else ' in float32,'} of the same row (below 1 is faster): the "
         f"median of {report.rounds} rounds, with their 10th and 90th percentile. Take less than {100 * _TIE:.0f} % for "
         "a tie."
     )
