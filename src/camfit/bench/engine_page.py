@@ -32,8 +32,8 @@ def _lines(report: Report) -> Iterator[str]:
     yield (
         f"Made by `camfit bench engine` from `{name_of(report)}.json`; do not edit. One image at a time{precision}. "
         f"The ratio is time over ONNX Runtime's{'' if precision else ' in float32,'} of the same row (below 1 is "
-        f"faster): the median of {report.rounds} rounds, with their 10th and 90th percentile. Take less than {100 * _TIE:.0f} % for "
-        "a tie."
+        f"faster): the median of {report.rounds} rounds, with their 10th and 90th percentile. Take less than "
+        f"{100 * _TIE:.0f} % for a tie."
     )
     if report.remark:
         yield ""
