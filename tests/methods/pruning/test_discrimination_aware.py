@@ -1,3 +1,5 @@
+"""Discrimination-aware channel pruning (PR10): its extra losses, its greedy choice by gradients, when it stops."""
+
 from __future__ import annotations
 
 import pytest
