@@ -222,9 +222,9 @@ def claims_command(
 ) -> None:
     """Re-measure the methods' claims: each holds, does not hold, or is not reached, with its figures.
 
-    A kill loses only the seed under way. Takes about a minute a row and seed; PR3 and NP4 take some twenty minutes a seed,
-    more where their base networks are not yet trained. Rows that were not asked for are reported as far as they are
-    finished.
+    A kill loses only the seed under way. Takes about a minute a row and seed; PR3 and NP4 take some twenty minutes a
+    seed, more where their base networks are not yet trained. Rows that were not asked for are reported as far as they
+    are finished.
 
     Example: camfit bench claims PR5 PR11 --seeds 3
     """
